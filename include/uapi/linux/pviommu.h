@@ -9,7 +9,7 @@
  *
  *  - @size is the size of the structure as user space knows it. A shorter one
  *    than the first version is -EINVAL. In a longer one what the kernel does not
- *    know must be zero, else -E2BIG.
+ *    know must be zero, else -E2BIG; so is any longer than 4096.
  *  - Reserved fields and flags that are not known must be zero, else
  *    -EOPNOTSUPP.
  *  - IOVAs and lengths are in bytes, budgets and statistics in 4 KiB pages.
@@ -79,7 +79,8 @@ struct pviommu_info {
  *  - EINVAL: @vm_fd is not a KVM VM
  *  - EPERM: the VM belongs to another process
  *  - EBUSY: this file has a VM already, or the VM has a pviommu already
- *  - EOPNOTSUPP: the VM has encrypted or private memory, or a dirty ring
+ *  - EOPNOTSUPP: the VM is of an encrypted type, or has private memory or a
+ *	dirty ring
  */
 struct pviommu_bind_vm {
 	__u32 size;
@@ -102,7 +103,7 @@ struct pviommu_bind_vm {
  * @__reserved: must be 0
  *
  *  - EINVAL: @base or @length is 0 or not a multiple of 4096
- *  - EOVERFLOW: the window wraps, or is longer than out_max_window
+ *  - EOVERFLOW: the window reaches 2^64, or is longer than out_max_window
  *  - ERANGE: @budget is more than the pages of the window
  *  - ENOSPC: the file has out_max_apertures already
  */
@@ -164,18 +165,23 @@ struct pviommu_endpoint {
  * group reaches nothing until the guest enables the aperture. More devices of
  * the group can be attached to the same aperture, each with its endpoint.
  *
+ * After ENOMEM, EADDRNOTAVAIL, EMEDIUMTYPE and what else the IOMMU driver may return
+ * the group may be left blocked, until VFIO lets it go.
+ *
  *  - ENOENT: no such aperture
  *  - EBADF: @vfio_fd is not open
  *  - EINVAL: @vfio_fd is not a VFIO device file; @guest's depth or path is
  *	malformed
  *  - ENODEV: the host has no such device, or no VFIO PCI driver is bound to it
+ *  - EAGAIN: a driver is being bound to the device or unbound from it right now
  *  - EPERM: @vfio_fd is not that device's file
  *  - EXDEV: the device is behind no IOMMU
  *  - EBUSY: the device's group is in another aperture, or not in VFIO's hands
  *  - EEXIST: the device is attached already, or another device has that
  *	endpoint
  *  - EADDRNOTAVAIL: the window is outside of what the IOMMU can map, or all of it
- *	is reserved
+ *	is reserved, or parts that the guest has not been told of
+ *  - ENOSPC: too many parts of the window are reserved
  *  - EMEDIUMTYPE: the IOMMU of this device cannot share the aperture's domain
  */
 struct pviommu_attach {
@@ -247,9 +253,9 @@ struct pviommu_reset {
  * @syncs: SYNC and SYNC_LIST among them
  * @sync_pages: window pages that those processed
  * @mapped: pages mapped since the aperture was created
- * @map_calls: calls to the IOMMU driver that this took
+ * @map_calls: calls to the IOMMU core that this took
  * @unmapped: pages unmapped since
- * @unmap_calls: calls to the IOMMU driver that this took
+ * @unmap_calls: calls to the IOMMU core that this took
  * @flushes: IOTLB flushes
  * @refused: hypercalls that were answered with a PVIOMMU_RC_* code
  * @resets: times the aperture was reset by the VMM

@@ -50,7 +50,7 @@
 #define PVIOMMU_RC_NO_APERTURE	-2003	/* no such aperture */
 #define PVIOMMU_RC_NO_ENDPOINT	-2004	/* not behind a pviommu; aperture has no device */
 #define PVIOMMU_RC_NOT_ENABLED	-2005	/* the aperture follows no table */
-#define PVIOMMU_RC_BAD_TABLE	-2006	/* directory or leaf is not in writable RAM */
+#define PVIOMMU_RC_BAD_TABLE	-2006	/* directory or leaf: not a page of writable RAM */
 #define PVIOMMU_RC_BAD_ENTRY	-2007	/* reserved bit set, or page in a reserved hole */
 #define PVIOMMU_RC_NO_RAM	-2008	/* no RAM that can be pinned behind the frame */
 #define PVIOMMU_RC_READ_ONLY	-2009	/* write asked for, the frame is read-only */
@@ -58,10 +58,10 @@
 #define PVIOMMU_RC_OVER_BUDGET	-2011	/* the aperture's budget is used up */
 #define PVIOMMU_RC_LOCK_LIMIT	-2012	/* the VMM's locked-memory limit is used up */
 #define PVIOMMU_RC_NO_MEMORY	-2013	/* the host is out of memory */
-#define PVIOMMU_RC_HOST_ERROR	-2014	/* the host's IOMMU refused; see the host's log */
+#define PVIOMMU_RC_HOST_ERROR	-2014	/* the host failed; see its log */
 
 /* PVIOMMU_OP_SYNC and PVIOMMU_OP_SYNC_LIST: flags in rsi. */
-#define PVIOMMU_SYNC_UNMAP	_BITULL(0)	/* only remove; never pins, never fails */
+#define PVIOMMU_SYNC_UNMAP	_BITULL(0)	/* only remove: pins nothing, refuses no entry */
 
 /*
  * PVIOMMU_OP_ENABLE: flags in rdx. None yet; a direct-mode table and the

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An aperture: what a set of devices can reach.
+ *
+ * It is enabled only while it follows a table of the guest's. Before that, after
+ * DISABLE, and after a reset nothing is mapped and nothing is pinned.
+ */
+#define pr_fmt(fmt) "kvm-pviommu: " fmt
+
+#include <linux/minmax.h>
+#include <linux/overflow.h>
+#include <linux/slab.h>
+
+#include "pviommu.h"
+
+/* What one hypercall may take out before it lets the vCPU look up. */
+#define DROP_MAX	(8 * PVIOMMU_SYNC_MAX_PAGES)
+
+/**
+ * pviommu_aperture_create() - create an aperture, not enabled, without devices
+ * @vm: its VM
+ * @base: first IOVA, bytes
+ * @length: bytes
+ * @budget: most pages that may be pinned; 0 for the window
+ *
+ * Return: the aperture, or an ERR_PTR as tabulated at PVIOMMU_CREATE_APERTURE.
+ */
+struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
+						 u64 base, u64 length,
+						 u64 budget)
+{
+	u64 npages = length >> PAGE_SHIFT;
+	struct pviommu_aperture *ap;
+	u64 end;
+
+	if (!base || !length || !PAGE_ALIGNED(base) || !PAGE_ALIGNED(length))
+		return ERR_PTR(-EINVAL);
+	if (length > PVIOMMU_MAX_WINDOW ||
+	    check_add_overflow(base, length, &end))
+		return ERR_PTR(-EOVERFLOW);
+	if (budget > npages)
+		return ERR_PTR(-ERANGE);
+
+	ap = kzalloc(sizeof(*ap), GFP_KERNEL_ACCOUNT);
+	if (!ap)
+		return ERR_PTR(-ENOMEM);
+	ap->batch = pviommu_sync_batch_alloc();
+	if (!ap->batch) {
+		kfree(ap);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	ap->vm = vm;
+	ap->base = base;
+	ap->npages = npages;
+	ap->budget = budget ?: npages;
+	ap->memlock.mm = vm->mm;
+	INIT_LIST_HEAD(&ap->devices);
+	mutex_init(&ap->lock);
+	pviommu_domain_init(&ap->domain, vm->kvm);
+	xa_init(&ap->shadow);
+	return ap;
+}
+
+/**
+ * pviommu_aperture_destroy() - free an aperture
+ * @ap: without devices, so with nothing pinned
+ */
+void pviommu_aperture_destroy(struct pviommu_aperture *ap)
+{
+	if (ap->memlock.used)
+		pr_err("%lu pages stay pinned: the IOMMU driver could not unmap them\n",
+		       ap->memlock.used);
+	pviommu_sync_forget(ap);
+	pviommu_sync_batch_free(ap->batch);
+	mutex_destroy(&ap->lock);
+	kfree(ap);
+}
+
+/* The directory must be writable RAM from its first byte to its last. */
+static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
+{
+	u64 nleaves = DIV_ROUND_UP(ap->npages, PVIOMMU_ENTRIES_PER_LEAF);
+	unsigned long hva;
+	s32 rc = 0;
+	u64 last;
+
+	if (!PAGE_ALIGNED(gpa) ||
+	    check_add_overflow(gpa, nleaves * sizeof(u64) - 1, &last))
+		return PVIOMMU_RC_BAD_TABLE;
+
+	for (; gpa <= last && !rc; gpa += PAGE_SIZE)
+		rc = pviommu_table_hva(ap->vm->kvm, gpa, &hva);
+	return rc;
+}
+
+static s64 disable_some(struct pviommu_aperture *ap)
+{
+	ap->enabled = false;
+	if (pviommu_sync_drop(ap, DROP_MAX))
+		return PVIOMMU_RC_RETRY;
+	pviommu_memlock_trim(&ap->memlock, 0);
+	/* What the IOMMU driver failed to unmap. */
+	return ap->memlock.used ? PVIOMMU_RC_HOST_ERROR : 0;
+}
+
+/**
+ * pviommu_aperture_enable() - PVIOMMU_OP_ENABLE
+ * @ap: the aperture
+ * @directory: GPA of the table's directory
+ * @flags: none yet
+ *
+ * What was mapped before is dropped even when the table stays where it was: a
+ * kexec'ed kernel may use the same memory anew.
+ *
+ * Context: a vCPU of the VM, in its thread.
+ * Return: 0 or a PVIOMMU_RC_*. Of those only RETRY and HOST_ERROR may have changed
+ * anything: the aperture is disabled then.
+ */
+s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
+			    u64 flags)
+{
+	s64 ret;
+
+	if (flags)
+		return PVIOMMU_RC_BAD_ARG;
+
+	mutex_lock(&ap->lock);
+	ret = check_directory(ap, directory);
+	if (!ap->domain.iommu) {
+		ret = PVIOMMU_RC_NO_ENDPOINT;
+	} else if (ap->vm->kvm->dirty_ring_size) {
+		/* Could have been set up after the VM was bound. */
+		pr_err_ratelimited("a VM with a dirty ring cannot enable its aperture\n");
+		ret = PVIOMMU_RC_HOST_ERROR;
+	} else if (!ret) {
+		ret = disable_some(ap);
+		if (!ret) {
+			ap->directory = directory;
+			ap->enabled = true;
+		}
+	}
+	mutex_unlock(&ap->lock);
+	return ret;
+}
+
+/**
+ * pviommu_aperture_disable() - PVIOMMU_OP_DISABLE
+ * @ap: the aperture
+ *
+ * Return: 0; PVIOMMU_RC_RETRY while there is more to unmap; PVIOMMU_RC_HOST_ERROR if
+ * something could not be unmapped.
+ */
+s64 pviommu_aperture_disable(struct pviommu_aperture *ap)
+{
+	s64 ret;
+
+	mutex_lock(&ap->lock);
+	ret = disable_some(ap);
+	mutex_unlock(&ap->lock);
+	return ret;
+}
+
+/**
+ * pviommu_aperture_drop_all() - disable to the end
+ * @ap: the aperture, locked
+ */
+void pviommu_aperture_drop_all(struct pviommu_aperture *ap)
+{
+	lockdep_assert_held(&ap->lock);
+
+	while (disable_some(ap) == PVIOMMU_RC_RETRY)
+		;
+}
+
+/**
+ * pviommu_aperture_reset() - PVIOMMU_RESET: disable, on the VMM's behalf
+ * @ap: the aperture
+ */
+void pviommu_aperture_reset(struct pviommu_aperture *ap)
+{
+	mutex_lock(&ap->lock);
+	pviommu_aperture_drop_all(ap);
+	ap->stats.resets++;
+	mutex_unlock(&ap->lock);
+}
+
+/**
+ * pviommu_aperture_stats() - a snapshot of the counters
+ * @ap: the aperture, locked
+ * @stats: filled in
+ */
+void pviommu_aperture_stats(struct pviommu_aperture *ap,
+			    struct pviommu_aperture_stats *stats)
+{
+	lockdep_assert_held(&ap->lock);
+
+	*stats = ap->stats;
+	stats->pinned = ap->memlock.used;
+	stats->budget = ap->budget;
+	stats->charged = ap->memlock.charged;
+	stats->hypercalls = atomic64_read(&ap->hypercalls);
+	stats->refused = atomic64_read(&ap->refused);
+	stats->enabled = ap->enabled;
+}

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Devices: taken out of VFIO's hands, put into an aperture, left blocked.
+ *
+ * A VMM proves that it owns a device with the VFIO device file that it has open.
+ * As long as that file is open VFIO has claimed DMA ownership of the IOMMU group
+ * and leaves the group's domain alone, so it is kept open until the device is
+ * detached. iommu_detach_group() does not look at the domain that it is told: a
+ * late one would evict the group's next owner.
+ *
+ * VFIO's own domain is never put back: what the VMM mapped into it was meant for
+ * another design. The group stays in the core's blocking domain until VFIO lets
+ * it go.
+ */
+#define pr_fmt(fmt) "kvm-pviommu: " fmt
+
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vfio_pci_core.h>
+#include <linux/workqueue.h>
+
+#include "pviommu.h"
+
+/**
+ * struct pviommu_device - a device in an aperture
+ * @list: in device_list
+ * @siblings: in pviommu_aperture::devices once attached; pviommu_vm::lock
+ * @vm: owner
+ * @ap: the aperture
+ * @pdev: the device, kept
+ * @group: its IOMMU group, kept; NULL until it is known
+ * @vfio_file: VFIO's device file, kept
+ * @guest: where the guest finds it
+ * @attached: in the aperture, as far as the guest can see; device_list_lock
+ * @unbound: VFIO's driver is leaving it; pviommu_vm::lock
+ * @put_work: lets go of @vfio_file where the caller cannot
+ */
+struct pviommu_device {
+	struct list_head list;
+	struct list_head siblings;
+	struct pviommu_vm *vm;
+	struct pviommu_aperture *ap;
+	struct pci_dev *pdev;
+	struct iommu_group *group;
+	struct file *vfio_file;
+	struct pviommu_endpoint guest;
+	bool attached;
+	bool unbound;
+	struct work_struct put_work;
+};
+
+/* All devices of all VMs, those about to be attached too. */
+static LIST_HEAD(device_list);
+static DEFINE_MUTEX(device_list_lock);
+
+static struct workqueue_struct *put_wq;
+
+static bool endpoint_ok(const struct pviommu_endpoint *guest)
+{
+	return guest->depth && guest->depth <= PVIOMMU_PATH_MAX_DEPTH &&
+	       !memchr_inv(guest->path + guest->depth, 0,
+			   PVIOMMU_PATH_MAX_DEPTH - guest->depth);
+}
+
+/*
+ * Is @file, a VFIO device file, that of @pdev? Every driver built on vfio-pci-core
+ * has its error handler and keeps the core's device as driver data. VFIO's own
+ * vfio_file_has_dev() knows group files only; but all files of a device share the
+ * device's mapping, so that VFIO can revoke what is mapped through them.
+ */
+static int check_vfio_owner(struct pci_dev *pdev, struct file *file)
+{
+	const struct pci_error_handlers *handler;
+	struct vfio_pci_core_device *vdev;
+
+	device_lock_assert(&pdev->dev);
+
+	handler = pdev->driver ? pdev->driver->err_handler : NULL;
+	if (!handler ||
+	    handler->error_detected != vfio_pci_core_aer_err_detected)
+		return -ENODEV;
+
+	vdev = dev_get_drvdata(&pdev->dev);
+	if (!vdev)
+		return -ENODEV;
+	return file->f_mapping == vdev->vdev.inode->i_mapping ? 0 : -EPERM;
+}
+
+static void device_put(struct pviommu_device *dev)
+{
+	iommu_group_put(dev->group);
+	fput(dev->vfio_file);
+	pci_dev_put(dev->pdev);
+	kfree(dev);
+}
+
+static void device_put_work(struct work_struct *work)
+{
+	device_put(container_of(work, struct pviommu_device, put_work));
+}
+
+static void device_free(struct pviommu_device *dev)
+{
+	mutex_lock(&device_list_lock);
+	list_del(&dev->list);
+	mutex_unlock(&device_list_lock);
+
+	/*
+	 * What a task puts last is closed when it returns to user space. One
+	 * that unbinds the driver waits for the close before that.
+	 */
+	if (dev->unbound)
+		queue_work(put_wq, &dev->put_work);
+	else
+		device_put(dev);
+}
+
+/*
+ * Enter a device into the list, so that it has one owner and the notifier can
+ * find it. Takes over @pdev and @file if it succeeds.
+ */
+static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
+					   struct pci_dev *pdev,
+					   struct file *file,
+					   const struct pviommu_endpoint *guest)
+{
+	struct pviommu_device *dev, *other;
+	int ret;
+
+	dev = kzalloc(sizeof(*dev), GFP_KERNEL_ACCOUNT);
+	if (!dev)
+		return ERR_PTR(-ENOMEM);
+	dev->vm = ap->vm;
+	dev->ap = ap;
+	dev->pdev = pdev;
+	dev->vfio_file = file;
+	dev->guest = *guest;
+	INIT_LIST_HEAD(&dev->siblings);
+	INIT_WORK(&dev->put_work, device_put_work);
+
+	/*
+	 * Under the device's lock, so that an unbind comes before or after. But
+	 * an unbind that is under way has it, and waits for @file.
+	 */
+	if (!device_trylock(&pdev->dev)) {
+		kfree(dev);
+		return ERR_PTR(-EAGAIN);
+	}
+	ret = check_vfio_owner(pdev, file);
+	if (ret)
+		goto out_unlock;
+
+	dev->group = iommu_group_get(&pdev->dev);
+	if (!dev->group) {
+		ret = -EXDEV;
+		goto out_unlock;
+	}
+
+	mutex_lock(&device_list_lock);
+	list_for_each_entry(other, &device_list, list) {
+		if (other->pdev == pdev)
+			ret = -EEXIST;
+		else if (other->group == dev->group && other->ap != ap)
+			ret = -EBUSY;
+		else if (other->vm == ap->vm &&
+			 !memcmp(&other->guest, guest, sizeof(*guest)))
+			ret = -EEXIST;
+		if (ret)
+			break;
+	}
+	if (!ret)
+		list_add_tail(&dev->list, &device_list);
+	mutex_unlock(&device_list_lock);
+
+out_unlock:
+	device_unlock(&pdev->dev);
+	if (ret) {
+		if (dev->group)
+			iommu_group_put(dev->group);
+		kfree(dev);
+		return ERR_PTR(ret);
+	}
+	return dev;
+}
+
+static bool group_attached(struct pviommu_aperture *ap,
+			   struct iommu_group *group)
+{
+	struct pviommu_device *dev;
+
+	list_for_each_entry(dev, &ap->devices, siblings) {
+		if (dev->group == group)
+			return true;
+	}
+	return false;
+}
+
+/* May the group join? With the first one the aperture learns its holes. */
+static int check_window(struct pviommu_aperture *ap, struct iommu_group *group)
+{
+	struct pviommu_hole *holes;
+	unsigned int i, j;
+	int nr;
+
+	holes = kcalloc(PVIOMMU_MAX_HOLES, sizeof(*holes), GFP_KERNEL);
+	if (!holes)
+		return -ENOMEM;
+	nr = pviommu_domain_holes(group, ap->base, ap->npages, holes);
+	if (nr < 0)
+		goto out;
+
+	/* Without devices nobody has seen the holes yet. */
+	if (list_empty(&ap->devices)) {
+		if (nr == 1 && holes[0].length >> PAGE_SHIFT == ap->npages) {
+			nr = -EADDRNOTAVAIL;
+			goto out;
+		}
+		memcpy(ap->holes, holes, nr * sizeof(*holes));
+		ap->nr_holes = nr;
+		goto out;
+	}
+
+	/* The guest has been told of the holes: no new ones. */
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < ap->nr_holes; j++) {
+			if (holes[i].base >= ap->holes[j].base &&
+			    holes[i].base - ap->holes[j].base +
+			    holes[i].length <= ap->holes[j].length)
+				break;
+		}
+		if (j == ap->nr_holes) {
+			nr = -EADDRNOTAVAIL;
+			break;
+		}
+	}
+out:
+	kfree(holes);
+	return min(nr, 0);
+}
+
+/* Move a group into the aperture's domain; the aperture is locked. */
+static int attach_group(struct pviommu_aperture *ap, struct pviommu_device *dev)
+{
+	int ret;
+
+	if (!iommu_group_dma_owner_claimed(dev->group))
+		return -EBUSY;
+
+	if (!ap->domain.iommu) {
+		ret = pviommu_domain_alloc(&ap->domain, &dev->pdev->dev);
+		if (ret)
+			return ret;
+	}
+
+	ret = check_window(ap, dev->group);
+	if (!ret) {
+		ret = pviommu_domain_attach(&ap->domain, dev->group, ap->base,
+					    ap->npages);
+		if (ret == -EINVAL)
+			ret = -EMEDIUMTYPE;
+	}
+	if (ret && list_empty(&ap->devices)) {
+		pviommu_domain_free(&ap->domain);
+		ap->nr_holes = 0;
+	}
+	return ret;
+}
+
+static int device_join(struct pviommu_device *dev)
+{
+	struct pviommu_aperture *ap = dev->ap;
+	int ret = 0;
+
+	lockdep_assert_held(&ap->vm->lock);
+
+	if (dev->unbound)
+		return -ENODEV;
+
+	mutex_lock(&ap->lock);
+	if (!group_attached(ap, dev->group))
+		ret = attach_group(ap, dev);
+	if (!ret) {
+		list_add_tail(&dev->siblings, &ap->devices);
+		ap->stats.devices++;
+		mutex_lock(&device_list_lock);
+		dev->attached = true;
+		mutex_unlock(&device_list_lock);
+	}
+	mutex_unlock(&ap->lock);
+	return ret;
+}
+
+/**
+ * pviommu_device_attach() - PVIOMMU_ATTACH
+ * @vm: the caller's pviommu
+ * @cmd: reserved fields are zero
+ *
+ * Return: 0, or an errno as tabulated there.
+ */
+int pviommu_device_attach(struct pviommu_vm *vm,
+			  const struct pviommu_attach *cmd)
+{
+	struct pviommu_aperture *ap = pviommu_vm_aperture(vm, cmd->aperture_id);
+	struct pviommu_device *dev;
+	struct pci_dev *pdev;
+	struct file *file;
+	int ret;
+
+	if (!ap)
+		return -ENOENT;
+	if (!endpoint_ok(&cmd->guest))
+		return -EINVAL;
+
+	file = fget(cmd->vfio_fd);
+	if (!file)
+		return -EBADF;
+	/*
+	 * A group file does not keep the group in VFIO's hands, and a cdev may
+	 * be open without owning anything: both are character devices.
+	 */
+	if (!vfio_file_is_valid(file) || S_ISCHR(file_inode(file)->i_mode)) {
+		ret = -EINVAL;
+		goto err_file;
+	}
+
+	pdev = pci_get_domain_bus_and_slot(cmd->host.segment, cmd->host.bus,
+					   cmd->host.devfn);
+	if (!pdev) {
+		ret = -ENODEV;
+		goto err_file;
+	}
+
+	dev = device_claim(ap, pdev, file, &cmd->guest);
+	if (IS_ERR(dev)) {
+		ret = PTR_ERR(dev);
+		goto err_pdev;
+	}
+
+	mutex_lock(&vm->lock);
+	ret = device_join(dev);
+	if (ret)
+		device_free(dev);
+	mutex_unlock(&vm->lock);
+	return ret;
+
+err_pdev:
+	pci_dev_put(pdev);
+err_file:
+	fput(file);
+	return ret;
+}
+
+static void device_leave(struct pviommu_device *dev)
+{
+	struct pviommu_aperture *ap = dev->ap;
+
+	lockdep_assert_held(&ap->vm->lock);
+
+	list_del(&dev->siblings);
+
+	/*
+	 * Blocked first, so that a sync that is stalled under the aperture's
+	 * lock does not keep the device going.
+	 */
+	if (!group_attached(ap, dev->group))
+		pviommu_domain_detach(&ap->domain, dev->group, &dev->pdev->dev);
+
+	mutex_lock(&ap->lock);
+	ap->stats.devices--;
+	if (list_empty(&ap->devices)) {
+		pviommu_aperture_drop_all(ap);
+		pviommu_domain_free(&ap->domain);
+		ap->nr_holes = 0;
+	}
+	mutex_unlock(&ap->lock);
+
+	device_free(dev);
+}
+
+/**
+ * pviommu_device_detach() - PVIOMMU_DETACH
+ * @vm: the caller's pviommu
+ * @cmd: reserved fields are zero
+ *
+ * Return: 0, or an errno as tabulated there.
+ */
+int pviommu_device_detach(struct pviommu_vm *vm,
+			  const struct pviommu_detach *cmd)
+{
+	struct pviommu_aperture *ap = pviommu_vm_aperture(vm, cmd->aperture_id);
+	struct pviommu_device *dev;
+	int ret = -ENOENT;
+
+	if (!ap)
+		return -ENOENT;
+
+	mutex_lock(&vm->lock);
+	list_for_each_entry(dev, &ap->devices, siblings) {
+		if (pci_domain_nr(dev->pdev->bus) == cmd->host.segment &&
+		    dev->pdev->bus->number == cmd->host.bus &&
+		    dev->pdev->devfn == cmd->host.devfn) {
+			device_leave(dev);
+			ret = 0;
+			break;
+		}
+	}
+	mutex_unlock(&vm->lock);
+	return ret;
+}
+
+/**
+ * pviommu_device_detach_all() - detach all devices of an aperture
+ * @ap: the aperture; its VM is locked
+ */
+void pviommu_device_detach_all(struct pviommu_aperture *ap)
+{
+	struct pviommu_device *dev, *next;
+
+	list_for_each_entry_safe(dev, next, &ap->devices, siblings)
+		device_leave(dev);
+}
+
+/**
+ * pviommu_device_aperture() - PVIOMMU_OP_ENDPOINT
+ * @vm: the guest's pviommu
+ * @guest: well-formed
+ *
+ * Return: the aperture's id, or PVIOMMU_RC_NO_ENDPOINT.
+ */
+s64 pviommu_device_aperture(struct pviommu_vm *vm,
+			    const struct pviommu_endpoint *guest)
+{
+	s64 ret = PVIOMMU_RC_NO_ENDPOINT;
+	struct pviommu_device *dev;
+
+	mutex_lock(&device_list_lock);
+	list_for_each_entry(dev, &device_list, list) {
+		if (dev->vm == vm && dev->attached &&
+		    !memcmp(&dev->guest, guest, sizeof(*guest))) {
+			ret = dev->ap->id;
+			break;
+		}
+	}
+	mutex_unlock(&device_list_lock);
+	return ret;
+}
+
+/*
+ * VFIO's driver is about to leave a device, and will wait until its file is
+ * closed. So let go of it; the VMM's own close is asked for by VFIO.
+ */
+static void device_unbind(struct pci_dev *pdev)
+{
+	struct pviommu_device *dev;
+	struct pviommu_vm *vm = NULL;
+
+	mutex_lock(&device_list_lock);
+	list_for_each_entry(dev, &device_list, list) {
+		if (dev->pdev == pdev) {
+			/* If it is being closed it lets go by itself. */
+			if (pviommu_vm_tryget(dev->vm))
+				vm = dev->vm;
+			break;
+		}
+	}
+	mutex_unlock(&device_list_lock);
+	if (!vm)
+		return;
+
+	mutex_lock(&vm->lock);
+	mutex_lock(&device_list_lock);
+	list_for_each_entry(dev, &device_list, list) {
+		if (dev->pdev == pdev && dev->vm == vm)
+			break;
+	}
+	mutex_unlock(&device_list_lock);
+	if (!list_entry_is_head(dev, &device_list, list)) {
+		/*
+		 * Only vm->lock's holder frees it. If it is not attached yet, it
+		 * will not be.
+		 */
+		dev->unbound = true;
+		if (!list_empty(&dev->siblings))
+			device_leave(dev);
+	}
+	mutex_unlock(&vm->lock);
+	pviommu_vm_put(vm);
+}
+
+static int device_notify(struct notifier_block *nb, unsigned long action,
+			 void *data)
+{
+	if (action == BUS_NOTIFY_UNBIND_DRIVER)
+		device_unbind(to_pci_dev(data));
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block device_nb = {
+	.notifier_call = device_notify,
+};
+
+int pviommu_device_init(void)
+{
+	int ret;
+
+	put_wq = alloc_workqueue("pviommu", 0, 0);
+	if (!put_wq)
+		return -ENOMEM;
+	ret = bus_register_notifier(&pci_bus_type, &device_nb);
+	if (ret)
+		destroy_workqueue(put_wq);
+	return ret;
+}
+
+void pviommu_device_exit(void)
+{
+	bus_unregister_notifier(&pci_bus_type, &device_nb);
+	destroy_workqueue(put_wq);
+}

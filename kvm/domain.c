@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * An aperture's IOMMU domain: the only writer of its page table.
+ *
+ * 4 KiB leaves only. VT-d makes a 2 MiB leaf of any 512 aligned contiguous pages
+ * that it is given in one call, and a later unmap of a part takes all of it and
+ * walks the mapped memory as if it were a page table; AMD's v1 table makes a
+ * leaf of any power of two. So the page sizes of the domain are cut down to
+ * 4 KiB, and a call never maps as much as 2 MiB.
+ *
+ * Unmapping is in two steps. The caller clears PTEs with pviommu_domain_unmap(), as
+ * often as it likes, flushes once with pviommu_domain_flush(), and unpins only
+ * then. Meanwhile no group may leave the domain: on VT-d a group that is leaving
+ * is not flushed any more some time before it stops to translate. So the domain's
+ * lock is held from the first step to the last, and while groups move. It is not
+ * held while pages are pinned, which can take for ever.
+ */
+#define pr_fmt(fmt) "kvm-pviommu: " fmt
+
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "pviommu.h"
+
+/**
+ * pviommu_domain_init() - prepare a domain that does not exist yet
+ * @domain: zeroed
+ * @kvm: the VM, kept by the caller for as long as @domain is used
+ */
+void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm)
+{
+	mutex_init(&domain->lock);
+	domain->kvm = kvm;
+}
+
+/**
+ * pviommu_domain_alloc() - allocate a domain that suits a device
+ * @domain: to be filled in
+ * @dev: a device behind an IOMMU
+ *
+ * Return: 0 or an errno.
+ */
+int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev)
+{
+	struct iommu_domain *iommu = iommu_paging_domain_alloc(dev);
+
+	if (IS_ERR(iommu))
+		return PTR_ERR(iommu);
+
+	domain->sg = kvcalloc(PVIOMMU_DOMAIN_MAX_PAGES, sizeof(*domain->sg),
+			      GFP_KERNEL_ACCOUNT);
+	if (!domain->sg) {
+		iommu_domain_free(iommu);
+		return -ENOMEM;
+	}
+	sg_init_table(domain->sg, PVIOMMU_DOMAIN_MAX_PAGES);
+
+	iommu->pgsize_bitmap = SZ_4K;
+	domain->iommu = iommu;
+	domain->noncoherent = false;
+	return 0;
+}
+
+static void set_noncoherent(struct pviommu_domain *domain, bool noncoherent)
+{
+	struct kvm *kvm = domain->kvm;
+	int idx;
+
+	if (domain->noncoherent == noncoherent)
+		return;
+
+	/* KVM may have to walk the memslots. */
+	idx = srcu_read_lock(&kvm->srcu);
+	if (noncoherent)
+		kvm_arch_register_noncoherent_dma(kvm);
+	else
+		kvm_arch_unregister_noncoherent_dma(kvm);
+	srcu_read_unlock(&kvm->srcu, idx);
+	domain->noncoherent = noncoherent;
+}
+
+/**
+ * pviommu_domain_free() - free a domain that no group is attached to
+ * @domain: with nothing mapped any more
+ */
+void pviommu_domain_free(struct pviommu_domain *domain)
+{
+	if (!domain->iommu)
+		return;
+	set_noncoherent(domain, false);
+	iommu_domain_free(domain->iommu);
+	domain->iommu = NULL;
+	kvfree(domain->sg);
+}
+
+/* Can the IOMMU translate all of a window? */
+static bool covers(const struct pviommu_domain *domain, u64 base, u64 npages)
+{
+	const struct iommu_domain_geometry *geo = &domain->iommu->geometry;
+
+	return base >= geo->aperture_start &&
+	       base + (npages << PAGE_SHIFT) - 1 <= geo->aperture_end;
+}
+
+/**
+ * pviommu_domain_attach() - move a group from its owner's domain to this one
+ * @domain: the domain
+ * @group: a group whose DMA ownership VFIO has claimed
+ * @base: first IOVA of the window that will be used, bytes
+ * @npages: pages of the window
+ *
+ * Between the two the group is in the core's blocking domain, and there it stays
+ * when this fails.
+ *
+ * Return: 0 or an errno; -EINVAL if the group's IOMMU cannot use the domain,
+ * -EADDRNOTAVAIL if it cannot translate the window.
+ */
+int pviommu_domain_attach(struct pviommu_domain *domain,
+			  struct iommu_group *group, u64 base, u64 npages)
+{
+	const struct iommu_domain_ops *ops = domain->iommu->ops;
+	int ret;
+
+	if (!covers(domain, base, npages))
+		return -EADDRNOTAVAIL;
+
+	mutex_lock(&domain->lock);
+	/* The domain argument is ignored; whatever is there is replaced. */
+	iommu_detach_group(NULL, group);
+	ret = iommu_attach_group(domain->iommu, group);
+	/* VT-d knows how wide the group's unit is only now. */
+	if (!ret && !covers(domain, base, npages)) {
+		iommu_detach_group(domain->iommu, group);
+		ret = -EADDRNOTAVAIL;
+	}
+	mutex_unlock(&domain->lock);
+	if (ret)
+		return ret;
+
+	/*
+	 * KVM lets a guest's cache attributes be ignored as long as no device
+	 * can do no-snoop DMA, so either the IOMMU enforces snooping or KVM
+	 * has to know. IOMMU_CACHE does neither. After the attach, as VFIO does:
+	 * VT-d looks at the devices that it has. Once enforced the domain takes
+	 * no device that cannot.
+	 */
+	if (!ops->enforce_cache_coherency ||
+	    !ops->enforce_cache_coherency(domain->iommu))
+		set_noncoherent(domain, true);
+	return 0;
+}
+
+/**
+ * pviommu_domain_detach() - leave a group blocked
+ * @domain: the domain
+ * @group: a group that was attached to it
+ * @dev: a device of the group
+ *
+ * iommu_detach_group() evicts whichever domain is there. If ours was replaced
+ * behind our back, the group is its new owner's business.
+ */
+void pviommu_domain_detach(struct pviommu_domain *domain,
+			   struct iommu_group *group, struct device *dev)
+{
+	mutex_lock(&domain->lock);
+	if (iommu_get_domain_for_dev(dev) == domain->iommu)
+		iommu_detach_group(domain->iommu, group);
+	else
+		dev_warn(dev, "pviommu: the IOMMU group was taken out of its aperture by someone else\n");
+	mutex_unlock(&domain->lock);
+}
+
+/**
+ * pviommu_domain_holes() - which parts of a window a group cannot use
+ * @group: the group
+ * @base: first IOVA of the window, bytes
+ * @npages: pages in the window
+ * @holes: PVIOMMU_MAX_HOLES elements; filled in ascending order, whole pages
+ *
+ * Return: the number of holes, or -ENOSPC if there are too many, or -ENOMEM.
+ */
+int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
+			 struct pviommu_hole *holes)
+{
+	u64 last = base + (npages << PAGE_SHIFT) - 1;
+	struct iommu_resv_region *region, *next;
+	LIST_HEAD(regions);
+	int ret, nr = 0;
+
+	ret = iommu_get_group_resv_regions(group, &regions);
+	if (ret)
+		goto out;
+
+	/* Sorted by their start. */
+	list_for_each_entry(region, &regions, list) {
+		u64 start = max_t(u64, region->start, base) & PAGE_MASK;
+		u64 end;
+
+		if (!region->length ||
+		    check_add_overflow(region->start, region->length - 1, &end))
+			continue;
+		end = min(end | ~PAGE_MASK, last);
+		if (start > end)
+			continue;
+
+		if (nr && start <= holes[nr - 1].base + holes[nr - 1].length) {
+			struct pviommu_hole *prev = &holes[nr - 1];
+
+			prev->length = max(prev->length, end + 1 - prev->base);
+			continue;
+		}
+		if (nr == PVIOMMU_MAX_HOLES) {
+			ret = -ENOSPC;
+			goto out;
+		}
+		holes[nr++] = (struct pviommu_hole){
+			.base = start,
+			.length = end + 1 - start,
+		};
+	}
+	ret = nr;
+out:
+	list_for_each_entry_safe(region, next, &regions, list)
+		kfree(region);
+	return ret;
+}
+
+/*
+ * Clear PTEs. False if not exactly @size bytes were cleared: then nothing is known
+ * about the range.
+ */
+static bool unmap(struct pviommu_domain *domain, u64 iova, size_t size,
+		  struct iommu_iotlb_gather *gather)
+{
+	size_t unmapped;
+
+	lockdep_assert_held(&domain->lock);
+
+	/*
+	 * VT-d flushes on its own whenever the ranges of a gather differ in size
+	 * or are not adjacent. "Queued" tells it that its caller will flush.
+	 */
+	gather->queued = true;
+	unmapped = iommu_unmap_fast(domain->iommu, iova, size, gather);
+	if (likely(unmapped == size))
+		return true;
+
+	pr_err_ratelimited("IOMMU driver unmapped %#zx of %#zx bytes at %#llx\n",
+			   unmapped, size, iova);
+	return false;
+}
+
+static void flush(struct pviommu_domain *domain, u64 iova, size_t size,
+		  struct iommu_iotlb_gather *gather)
+{
+	lockdep_assert_held(&domain->lock);
+
+	gather->queued = false;
+	gather->pgsize = SZ_4K;
+	iommu_iotlb_gather_add_range(gather, iova, size);
+	iommu_iotlb_sync(domain->iommu, gather);
+}
+
+/**
+ * pviommu_domain_unmap_begin() - before the first pviommu_domain_unmap()
+ * @domain: the domain; locked on return
+ * @gather: to be initialised
+ */
+void pviommu_domain_unmap_begin(struct pviommu_domain *domain,
+				struct iommu_iotlb_gather *gather)
+{
+	mutex_lock(&domain->lock);
+	iommu_iotlb_gather_init(gather);
+}
+
+/**
+ * pviommu_domain_unmap() - clear PTEs, without a flush
+ * @domain: the domain, after pviommu_domain_unmap_begin()
+ * @iova: bytes
+ * @size: bytes; all of it is mapped
+ * @gather: of pviommu_domain_unmap_begin()
+ *
+ * Return: true if it was done. Otherwise the pages must stay pinned.
+ */
+bool pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, size_t size,
+			  struct iommu_iotlb_gather *gather)
+{
+	return unmap(domain, iova, size, gather);
+}
+
+/**
+ * pviommu_domain_flush() - one IOTLB flush for all that was unmapped
+ * @domain: the domain; unlocked on return
+ * @iova: first byte that was unmapped
+ * @size: bytes from there to the last one
+ * @gather: of pviommu_domain_unmap_begin()
+ *
+ * On return no device reaches through what was unmapped.
+ */
+void pviommu_domain_flush(struct pviommu_domain *domain, u64 iova, size_t size,
+			  struct iommu_iotlb_gather *gather)
+{
+	flush(domain, iova, size, gather);
+	mutex_unlock(&domain->lock);
+}
+
+/*
+ * What a failed iommu_map() left behind. On VT-d the core's own unroll does not
+ * see PTEs that were set before the failure; and unmapping a hole there grows to
+ * 2 MiB and takes the neighbours along. So take out exactly what is present.
+ */
+static bool undo_map(struct pviommu_domain *domain, u64 iova,
+		     unsigned int npages)
+{
+	struct iommu_iotlb_gather gather;
+	bool clean = true;
+	unsigned int i;
+
+	iommu_iotlb_gather_init(&gather);
+	for (i = 0; i < npages; i++) {
+		u64 at = iova + i * SZ_4K;
+
+		if (iommu_iova_to_phys(domain->iommu, at))
+			clean &= unmap(domain, at, SZ_4K, &gather);
+	}
+	flush(domain, iova, npages * SZ_4K, &gather);
+	return clean;
+}
+
+/* Physically contiguous pages become one element. Returns their number. */
+static unsigned int fill_sg(struct scatterlist *sg, struct page **pages,
+			    unsigned int npages)
+{
+	unsigned int i, n, nents = 0;
+
+	for (i = 0; i < npages; i += n) {
+		n = 1;
+		while (i + n < npages &&
+		       page_to_pfn(pages[i + n]) == page_to_pfn(pages[i]) + n)
+			n++;
+		sg_set_page(&sg[nents++], pages[i], n * SZ_4K, 0);
+	}
+	return nents;
+}
+
+/**
+ * pviommu_domain_map() - map pinned pages, or none of them
+ * @domain: the domain
+ * @iova: of the first page, bytes; nothing is mapped there
+ * @pages: the pages, in the order of their IOVAs
+ * @npages: number of pages, at most PVIOMMU_DOMAIN_MAX_PAGES
+ * @write: the device may write
+ * @read: the device may read
+ * @stuck: set if it failed and the IOMMU driver could not undo what it had begun:
+ *	all pages must stay pinned then
+ *
+ * One call to the IOMMU core, since emulated IOMMUs want a flush after each.
+ *
+ * Context: may sleep; one caller at a time.
+ * Return: 0, or an errno: unless @stuck, nothing can be reached then.
+ */
+int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
+		       struct page **pages, unsigned int npages, bool write,
+		       bool read, bool *stuck)
+{
+	int prot = IOMMU_CACHE | (read ? IOMMU_READ : 0) |
+		   (write ? IOMMU_WRITE : 0);
+	size_t size = npages * SZ_4K;
+	unsigned int nents;
+	ssize_t mapped;
+	int ret = 0;
+
+	mutex_lock(&domain->lock);
+	/* A single page is the most frequent case, and needs no list. */
+	if (npages == 1) {
+		mapped = iommu_map(domain->iommu, iova, page_to_phys(pages[0]),
+				   size, prot, GFP_KERNEL_ACCOUNT) ?: size;
+	} else {
+		nents = fill_sg(domain->sg, pages, npages);
+		mapped = iommu_map_sg(domain->iommu, iova, domain->sg, nents,
+				      prot, GFP_KERNEL_ACCOUNT);
+	}
+	*stuck = false;
+	if (mapped != size) {
+		*stuck = !undo_map(domain, iova, npages);
+		ret = mapped < 0 ? mapped : -EINVAL;
+	}
+	mutex_unlock(&domain->lock);
+	return ret;
+}

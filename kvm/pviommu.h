@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * kvm-pviommu: the host module's objects, and what its files call of each other.
+ *
+ *   main.c		/dev/pviommu and its ioctls
+ *   vm.c		one VM's pviommu: from a vCPU to its apertures
+ *   hypercall.c	what a guest can ask, and the answers
+ *   aperture.c		an aperture: window, budget, life
+ *   sync.c		the table is compared with the shadow, and the hardware follows
+ *   domain.c		an aperture's IOMMU domain
+ *   device.c		devices: taken from VFIO, and left blocked
+ *   memlock.c		RLIMIT_MEMLOCK
+ *   debugfs.c		statistics for people
+ *
+ * One open file is one struct pviommu_vm. It owns apertures, which own devices,
+ * a domain and a shadow. Nothing outlives the file.
+ *
+ * Locks, outermost first:
+ *
+ *   device_lock()	of a PCI device (taken by the driver core around unbind)
+ *   pviommu_vm::lock	its apertures' devices and endpoints; ioctls
+ *   pviommu_aperture::lock	table, shadow, domain and everything pinned
+ *   pviommu_domain::lock	unmap until flush, against groups that move
+ *   mmap_lock		of the VMM, inside pin and account
+ *   device_list_lock	all attached devices; a leaf
+ *   vm_hash_lock	all bound VMs; a leaf
+ *
+ * The IOMMU core's group->mutex is inside pviommu_domain::lock. kvm->srcu is held
+ * by vCPUs outside of all of them; others take it inside pviommu_aperture::lock, and
+ * nobody waits for its readers under a lock of ours. Pages are pinned under
+ * pviommu_aperture::lock and a VMM can stall that for ever (userfaultfd), so
+ * nothing that serves another VM may wait for it.
+ */
+#ifndef KVM_PVIOMMU_H
+#define KVM_PVIOMMU_H
+
+#include <linux/completion.h>
+#include <linux/iommu.h>
+#include <linux/kvm_host.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/refcount.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+#include <linux/types.h>
+#include <linux/xarray.h>
+
+#include <linux/pviommu.h>
+#include <linux/pviommu_abi.h>
+
+/* The ABI's page is 4 KiB, and so is the host's: x86 has no other. */
+static_assert(PAGE_SIZE == 4096);
+
+#define PVIOMMU_MAX_APERTURES	64U
+#define PVIOMMU_MAX_WINDOW	(SZ_1T)
+#define PVIOMMU_MAX_HOLES	32U
+
+/* Bounds the time and the buffers of one SYNC or SYNC_LIST. */
+#define PVIOMMU_SYNC_MAX_PAGES	512U
+#define PVIOMMU_SYNC_MAX_RANGES	256U
+
+/* Less than 2 MiB: see domain.c. */
+#define PVIOMMU_DOMAIN_MAX_PAGES	256U
+
+struct pviommu_aperture;
+struct pviommu_sync_batch;
+
+/**
+ * struct pviommu_vm - one open /dev/pviommu
+ * @mm: of the process that opened it; held with mmgrab(), so compared and
+ *	accounted to, never used to reach memory
+ * @vm_file: the VM, or NULL until it is bound; keeps @kvm
+ * @kvm: the VM
+ * @hash: in vm.c's table of bound VMs
+ * @users: hypercalls and notifiers at work, and one for the open file
+ * @idle: completed when @users drops to zero
+ * @lock: guards what ioctls change: @vm_file, and the apertures' devices
+ * @nr_apertures: read without the lock: an aperture is complete before it counts
+ * @apertures: by id
+ * @debugfs: its directory
+ */
+struct pviommu_vm {
+	struct mm_struct *mm;
+	struct file *vm_file;
+	struct kvm *kvm;
+	struct hlist_node hash;
+	refcount_t users;
+	struct completion idle;
+
+	struct mutex lock;	/* see above */
+	unsigned int nr_apertures;
+	struct pviommu_aperture *apertures[PVIOMMU_MAX_APERTURES];
+	struct dentry *debugfs;
+};
+
+/**
+ * struct pviommu_memlock - pages charged to a process's RLIMIT_MEMLOCK
+ * @mm: the process
+ * @charged: pages charged; at least @used
+ * @used: pages that are really pinned
+ */
+struct pviommu_memlock {
+	struct mm_struct *mm;
+	unsigned long charged;
+	unsigned long used;
+};
+
+/**
+ * struct pviommu_domain - an IOMMU domain of our own
+ * @lock: see domain.c
+ * @iommu: the domain; NULL while no device is attached
+ * @kvm: told when @iommu cannot enforce cache coherency
+ * @noncoherent: it was told
+ * @sg: PVIOMMU_DOMAIN_MAX_PAGES elements of scratch memory
+ */
+struct pviommu_domain {
+	struct mutex lock;	/* see above */
+	struct iommu_domain *iommu;
+	struct kvm *kvm;
+	bool noncoherent;
+	struct scatterlist *sg;
+};
+
+/**
+ * struct pviommu_aperture - what a set of devices can reach
+ * @vm: owner
+ * @id: index in pviommu_vm::apertures
+ * @base: first IOVA of the window, bytes
+ * @npages: pages in the window
+ * @budget: most pages that may be pinned
+ * @devices: attached devices; pviommu_vm::lock
+ * @lock: guards everything below
+ * @domain: what the hardware follows
+ * @nr_holes: elements in @holes
+ * @holes: reserved window pages: nothing is ever mapped there
+ * @enabled: follows the table at @directory
+ * @directory: GPA of the guest's directory
+ * @shadow: struct pviommu_shadow_leaf by window page / 512
+ * @nr_leaves: elements in @shadow
+ * @memlock: accounting of what is pinned
+ * @batch: scratch memory of a sync
+ * @stats: what PVIOMMU_STATS reports, but for the two below
+ * @hypercalls: that named the aperture; without the lock
+ * @refused: answered with a PVIOMMU_RC_* code; without the lock
+ */
+struct pviommu_aperture {
+	struct pviommu_vm *vm;
+	u32 id;
+	u64 base;
+	u64 npages;
+	u64 budget;
+
+	struct list_head devices;
+
+	struct mutex lock;	/* see above */
+	struct pviommu_domain domain;
+	unsigned int nr_holes;
+	struct pviommu_hole holes[PVIOMMU_MAX_HOLES];
+	bool enabled;
+	gpa_t directory;
+	struct xarray shadow;
+	unsigned long nr_leaves;
+	struct pviommu_memlock memlock;
+	struct pviommu_sync_batch *batch;
+	struct pviommu_aperture_stats stats;
+
+	atomic64_t hypercalls;
+	atomic64_t refused;
+};
+
+static inline u64 pviommu_iova(const struct pviommu_aperture *ap, u64 index)
+{
+	return ap->base + (index << PAGE_SHIFT);
+}
+
+/* vm.c */
+struct pviommu_vm *pviommu_vm_open(void);
+void pviommu_vm_close(struct pviommu_vm *vm);
+int pviommu_vm_bind(struct pviommu_vm *vm, int vm_fd);
+struct pviommu_vm *pviommu_vm_get_by_kvm(struct kvm *kvm);
+bool pviommu_vm_tryget(struct pviommu_vm *vm);
+void pviommu_vm_put(struct pviommu_vm *vm);
+struct pviommu_aperture *pviommu_vm_aperture(struct pviommu_vm *vm, u32 id);
+
+/* hypercall.c */
+s64 pviommu_hypercall(struct kvm_vcpu *vcpu, u64 op, const u64 args[3]);
+
+/* aperture.c */
+struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
+						 u64 base, u64 length,
+						 u64 budget);
+void pviommu_aperture_destroy(struct pviommu_aperture *ap);
+s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
+			    u64 flags);
+s64 pviommu_aperture_disable(struct pviommu_aperture *ap);
+void pviommu_aperture_reset(struct pviommu_aperture *ap);
+void pviommu_aperture_drop_all(struct pviommu_aperture *ap);
+void pviommu_aperture_stats(struct pviommu_aperture *ap,
+			    struct pviommu_aperture_stats *stats);
+
+/* sync.c */
+struct pviommu_sync_batch *pviommu_sync_batch_alloc(void);
+void pviommu_sync_batch_free(struct pviommu_sync_batch *batch);
+s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags);
+s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
+bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max);
+void pviommu_sync_forget(struct pviommu_aperture *ap);
+s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva);
+s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len);
+
+/* domain.c */
+void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm);
+int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev);
+void pviommu_domain_free(struct pviommu_domain *domain);
+int pviommu_domain_attach(struct pviommu_domain *domain,
+			  struct iommu_group *group, u64 base, u64 npages);
+void pviommu_domain_detach(struct pviommu_domain *domain,
+			   struct iommu_group *group, struct device *dev);
+int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
+			 struct pviommu_hole *holes);
+int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
+		       struct page **pages, unsigned int npages, bool write,
+		       bool read, bool *stuck);
+void pviommu_domain_unmap_begin(struct pviommu_domain *domain,
+				struct iommu_iotlb_gather *gather);
+bool pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, size_t size,
+			  struct iommu_iotlb_gather *gather);
+void pviommu_domain_flush(struct pviommu_domain *domain, u64 iova, size_t size,
+			  struct iommu_iotlb_gather *gather);
+
+/* device.c */
+int pviommu_device_attach(struct pviommu_vm *vm,
+			  const struct pviommu_attach *cmd);
+int pviommu_device_detach(struct pviommu_vm *vm,
+			  const struct pviommu_detach *cmd);
+void pviommu_device_detach_all(struct pviommu_aperture *ap);
+s64 pviommu_device_aperture(struct pviommu_vm *vm,
+			    const struct pviommu_endpoint *guest);
+int pviommu_device_init(void);
+void pviommu_device_exit(void);
+
+/* memlock.c */
+int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages);
+void pviommu_memlock_uncharge(struct pviommu_memlock *ml, unsigned long npages);
+void pviommu_memlock_trim(struct pviommu_memlock *ml, unsigned long keep);
+
+/* debugfs.c */
+void pviommu_debugfs_init(void);
+void pviommu_debugfs_exit(void);
+void pviommu_debugfs_add_vm(struct pviommu_vm *vm);
+void pviommu_debugfs_remove_vm(struct pviommu_vm *vm);
+void pviommu_debugfs_add_aperture(struct pviommu_aperture *ap);
+
+#endif /* KVM_PVIOMMU_H */

@@ -1,0 +1,886 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Sync: make the hardware agree with the guest's table.
+ *
+ * Three records say what is in an aperture. The table is guest memory and is
+ * believed only as a wish. The shadow is ours: what is pinned and mapped, and
+ * the only authority on it. The IOMMU's page table always holds exactly what the
+ * shadow says. A sync moves the second and third towards the first, over a range
+ * of window pages, in four steps:
+ *
+ *   collect	read each entry of the range once, into the batch. From here on
+ *		guest memory is not looked at again. An entry that is refused
+ *		counts as unmapped, with the reason kept beside it; what cannot
+ *		be told just now stays as it is.
+ *   remove	whatever differs from the shadow: clear the PTEs, flush the IOTLB
+ *		once for the batch, unpin, in this order.
+ *   add	pin and map what is wanted and not there, in runs.
+ *   answer	how many pages were processed before the first that was refused.
+ *
+ * Since all removals of a range come first, a guest may move its pages about
+ * under a tight budget; and since a sync is idempotent, the cure for any error is
+ * to sync again.
+ *
+ * With PVIOMMU_SYNC_UNMAP the third step is left out. Such a sync never pins, so
+ * a guest can call it where it must not fail, with interrupts off.
+ *
+ * All of it runs in the calling vCPU's thread, with kvm->srcu held and under the
+ * aperture's lock. PVIOMMU_SYNC_MAX_PAGES bounds what one call does.
+ */
+#define pr_fmt(fmt) "kvm-pviommu: " fmt
+
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "pviommu.h"
+
+#define LEAF_ENTRIES	PVIOMMU_ENTRIES_PER_LEAF
+
+/* What of an entry matters to the hardware. */
+#define ENTRY_PERM	(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
+#define ENTRY_MASK	(ENTRY_PERM | PVIOMMU_ENTRY_GFN)
+
+/*
+ * Every pin of a small page takes GUP_PIN_COUNTING_BIAS of its 31-bit reference
+ * count, and a guest may name one frame in every entry it has. Far more than any
+ * honest guest needs, far less than what overflows.
+ */
+#define MAX_PAGE_REFS	(65536 * GUP_PIN_COUNTING_BIAS)
+
+/*
+ * Empty leaves of the shadow are kept, since entries come and go, but not more of
+ * them than this, and the budget: a guest must not make us allocate for a window
+ * that it cannot fill.
+ */
+#define SPARE_LEAVES	64
+
+/* Pages that freeing a leaf of the shadow counts for, where time is bounded. */
+#define LEAF_COST	16
+
+/**
+ * struct pviommu_shadow - what is mapped at one window page
+ * @entry: ENTRY_MASK bits that it was mapped for; 0 if nothing is mapped
+ * @generation: of the memslots when @page was found to be behind the frame
+ * @page: pinned
+ */
+struct pviommu_shadow {
+	u64 entry;
+	u64 generation;
+	struct page *page;
+};
+
+/**
+ * struct pviommu_shadow_leaf - the shadow of 512 window pages
+ * @table: GPA of the guest's leaf: a directory entry, once set, does not change
+ * @nr: entries that are mapped
+ * @entries: the shadow
+ */
+struct pviommu_shadow_leaf {
+	gpa_t table;
+	unsigned int nr;
+	struct pviommu_shadow entries[LEAF_ENTRIES];
+};
+
+/**
+ * struct sync_item - a window page on its way through a sync
+ * @index: window page
+ * @entry: ENTRY_MASK bits that the guest wants; 0 for nothing
+ * @leaf: of the shadow; NULL where there is none, so nothing is mapped or wanted
+ * @rc: why the entry that was read is refused; 0 if it is not
+ * @stale: @entry is mapped already, but other memory is behind the frame now
+ */
+struct sync_item {
+	u64 index;
+	u64 entry;
+	struct pviommu_shadow_leaf *leaf;
+	s32 rc;
+	bool stale;
+};
+
+/**
+ * struct pviommu_sync_batch - scratch memory for one sync
+ * @nr: number of @items
+ * @items: in the order in which the guest named them
+ * @table: entries as read
+ * @pages: pages being pinned
+ * @gone: shadow entries that were unmapped and are to be unpinned
+ * @ranges: SYNC_LIST's array as read
+ */
+struct pviommu_sync_batch {
+	unsigned int nr;
+	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
+	__le64 table[LEAF_ENTRIES];
+	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
+	struct pviommu_shadow gone[PVIOMMU_SYNC_MAX_PAGES];
+	struct pviommu_range ranges[PVIOMMU_SYNC_MAX_RANGES];
+};
+
+struct pviommu_sync_batch *pviommu_sync_batch_alloc(void)
+{
+	return kvzalloc(sizeof(struct pviommu_sync_batch), GFP_KERNEL_ACCOUNT);
+}
+
+void pviommu_sync_batch_free(struct pviommu_sync_batch *batch)
+{
+	kvfree(batch);
+}
+
+static gfn_t entry_gfn(u64 entry)
+{
+	return (entry & PVIOMMU_ENTRY_GFN) >> PVIOMMU_ENTRY_GFN_SHIFT;
+}
+
+static struct pviommu_shadow *shadow_of(const struct sync_item *item)
+{
+	return &item->leaf->entries[item->index % LEAF_ENTRIES];
+}
+
+static struct pviommu_shadow_leaf *shadow_leaf_add(struct pviommu_aperture *ap,
+						   u64 index, gpa_t table)
+{
+	struct pviommu_shadow_leaf *leaf;
+
+	leaf = kvzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+	if (!leaf)
+		return NULL;
+	leaf->table = table;
+	if (xa_err(xa_store(&ap->shadow, index / LEAF_ENTRIES, leaf,
+			    GFP_KERNEL_ACCOUNT))) {
+		kvfree(leaf);
+		return NULL;
+	}
+	ap->nr_leaves++;
+	return leaf;
+}
+
+static void shadow_leaf_free(struct pviommu_aperture *ap, unsigned long at,
+			     struct pviommu_shadow_leaf *leaf)
+{
+	xa_erase(&ap->shadow, at);
+	kvfree(leaf);
+	ap->nr_leaves--;
+}
+
+/* Not while the batch refers to leaves. */
+static void trim_leaves(struct pviommu_aperture *ap)
+{
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+
+	if (ap->nr_leaves <= SPARE_LEAVES + ap->budget)
+		return;
+
+	xa_for_each(&ap->shadow, at, leaf) {
+		if (!leaf->nr)
+			shadow_leaf_free(ap, at, leaf);
+	}
+}
+
+/**
+ * pviommu_table_hva() - find a page of a table in the VMM
+ * @kvm: the VM; kvm->srcu is held
+ * @gpa: guest physical address of the page
+ * @hva: set to its address in the VMM
+ *
+ * Return: 0; PVIOMMU_RC_BAD_TABLE if it is not writable RAM; PVIOMMU_RC_RETRY while
+ * its memslot is being changed.
+ */
+s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva)
+{
+	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gpa_to_gfn(gpa));
+
+	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
+		return PVIOMMU_RC_RETRY;
+	if (!slot || !kvm_is_visible_memslot(slot) ||
+	    kvm_slot_can_be_private(slot) || (slot->flags & KVM_MEM_READONLY))
+		return PVIOMMU_RC_BAD_TABLE;
+
+	*hva = __gfn_to_hva_memslot(slot, gpa_to_gfn(gpa));
+	return 0;
+}
+
+/**
+ * pviommu_no_ram() - why guest memory could not be read or written
+ * @kvm: the VM; kvm->srcu is held
+ * @gpa: of the memory
+ * @len: in bytes, not 0, at most a page
+ *
+ * KVM's accessors do not tell a memslot that is being changed from none.
+ *
+ * Return: PVIOMMU_RC_RETRY or PVIOMMU_RC_NO_RAM.
+ */
+s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len)
+{
+	unsigned long hva;
+
+	if (pviommu_table_hva(kvm, gpa, &hva) == PVIOMMU_RC_RETRY ||
+	    pviommu_table_hva(kvm, gpa + len - 1, &hva) == PVIOMMU_RC_RETRY)
+		return PVIOMMU_RC_RETRY;
+	return PVIOMMU_RC_NO_RAM;
+}
+
+/*
+ * Copy from the table, one load for each entry: a torn entry would be a frame
+ * that the guest never named.
+ */
+static s32 read_table(struct pviommu_aperture *ap, gpa_t gpa, __le64 *to,
+		      unsigned int nr)
+{
+	const __le64 __user *from;
+	unsigned long hva;
+	unsigned int i;
+	s32 rc;
+
+	rc = pviommu_table_hva(ap->vm->kvm, gpa, &hva);
+	if (rc)
+		return rc;
+
+	from = (const __le64 __user *)(hva + offset_in_page(gpa));
+	if (!user_read_access_begin(from, nr * sizeof(*from)))
+		return PVIOMMU_RC_BAD_TABLE;
+	for (i = 0; i < nr; i++)
+		unsafe_get_user(to[i], from + i, fault);
+	user_read_access_end();
+	return 0;
+
+fault:
+	user_read_access_end();
+	return PVIOMMU_RC_BAD_TABLE;
+}
+
+static bool any_wanted(const __le64 *table, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		if (table[i] & cpu_to_le64(ENTRY_PERM))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Read entries of one leaf, from window page @first on, into the batch. NULL and
+ * 0 if there is nothing to be done with them: nothing is mapped, nothing wanted.
+ */
+static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
+					     u64 first, unsigned int nr,
+					     bool unmap, s32 *rc)
+{
+	unsigned long at = first / LEAF_ENTRIES;
+	struct pviommu_shadow_leaf *leaf = xa_load(&ap->shadow, at);
+	size_t offset = first % LEAF_ENTRIES * sizeof(__le64);
+	__le64 *table = ap->batch->table;
+	__le64 gpa;
+
+	if (leaf) {
+		*rc = read_table(ap, leaf->table + offset, table, nr);
+		return leaf;
+	}
+
+	*rc = 0;
+	if (unmap)
+		return NULL;
+
+	*rc = read_table(ap, ap->directory + at * sizeof(gpa), &gpa, 1);
+	if (*rc || !gpa)
+		return NULL;
+	if (!PAGE_ALIGNED(le64_to_cpu(gpa))) {
+		*rc = PVIOMMU_RC_BAD_TABLE;
+		return NULL;
+	}
+	*rc = read_table(ap, le64_to_cpu(gpa) + offset, table, nr);
+	if (*rc || !any_wanted(table, nr))
+		return NULL;
+
+	leaf = shadow_leaf_add(ap, first, le64_to_cpu(gpa));
+	if (!leaf)
+		*rc = PVIOMMU_RC_NO_MEMORY;
+	return leaf;
+}
+
+/*
+ * Where the memory behind an entry is in the VMM. @npages: how many pages from
+ * there on lie side by side.
+ */
+static s32 resolve(struct kvm *kvm, u64 entry, unsigned long *hva, u64 *npages)
+{
+	gfn_t gfn = entry_gfn(entry);
+	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
+
+	if (!slot)
+		return PVIOMMU_RC_NO_RAM;
+	if (slot->flags & KVM_MEMSLOT_INVALID)
+		return PVIOMMU_RC_RETRY;
+	if (!kvm_is_visible_memslot(slot) || kvm_slot_can_be_private(slot))
+		return PVIOMMU_RC_NO_RAM;
+	if ((entry & PVIOMMU_ENTRY_WRITE) && (slot->flags & KVM_MEM_READONLY))
+		return PVIOMMU_RC_READ_ONLY;
+
+	*hva = __gfn_to_hva_memslot(slot, gfn);
+	*npages = slot->base_gfn + slot->npages - gfn;
+	return 0;
+}
+
+static unsigned int gup_flags(u64 entry)
+{
+	return FOLL_LONGTERM | (entry & PVIOMMU_ENTRY_WRITE ? FOLL_WRITE : 0);
+}
+
+static s32 gup_rc(long err)
+{
+	switch (err) {
+	case -ENOMEM:
+		return PVIOMMU_RC_NO_MEMORY;
+	case -EINTR:
+	case -EAGAIN:
+	case -ERESTARTSYS:
+	case 0:
+		return PVIOMMU_RC_RETRY;
+	default:
+		return PVIOMMU_RC_NO_RAM;
+	}
+}
+
+/* Does a refusal say nothing about the entry, so that what is mapped should stay? */
+static bool passes(s32 rc)
+{
+	return rc == PVIOMMU_RC_RETRY || rc == PVIOMMU_RC_NO_MEMORY;
+}
+
+/*
+ * The entry has not changed, but the memslots have: is the mapped page still the
+ * one behind the frame?
+ */
+static void verify(struct pviommu_aperture *ap, struct sync_item *item)
+{
+	u64 generation = kvm_memslots(ap->vm->kvm)->generation;
+	struct pviommu_shadow *shadow = shadow_of(item);
+	unsigned long hva;
+	struct page *page;
+	u64 npages;
+	long got;
+
+	if (shadow->generation == generation)
+		return;
+
+	item->rc = resolve(ap->vm->kvm, item->entry, &hva, &npages);
+	if (!item->rc) {
+		got = pin_user_pages_fast(hva, 1, gup_flags(item->entry), &page);
+		if (got != 1)
+			item->rc = gup_rc(got);
+	}
+	if (item->rc) {
+		if (!passes(item->rc))
+			item->entry = 0;
+		return;
+	}
+
+	if (page == shadow->page)
+		shadow->generation = generation;
+	else
+		item->stale = true;
+	unpin_user_page(page);
+}
+
+static bool is_hole(const struct pviommu_aperture *ap, u64 index)
+{
+	u64 iova = pviommu_iova(ap, index);
+	unsigned int i;
+
+	for (i = 0; i < ap->nr_holes; i++) {
+		if (iova >= ap->holes[i].base &&
+		    iova - ap->holes[i].base < ap->holes[i].length)
+			return true;
+	}
+	return false;
+}
+
+/* Bring one entry into the batch. */
+static void collect_entry(struct pviommu_aperture *ap, u64 index,
+			  struct pviommu_shadow_leaf *leaf, u64 entry, s32 rc,
+			  bool unmap)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	struct sync_item *item = &batch->items[batch->nr++];
+
+	*item = (struct sync_item){
+		.index = index,
+		.leaf = leaf,
+		.rc = rc,
+	};
+	if (rc) {
+		if (leaf && passes(rc))
+			item->entry = shadow_of(item)->entry;
+		return;
+	}
+	if (!leaf || !(entry & ENTRY_PERM))
+		return;
+
+	if ((entry & PVIOMMU_ENTRY_RESERVED) || is_hole(ap, index)) {
+		item->rc = PVIOMMU_RC_BAD_ENTRY;
+		return;
+	}
+
+	item->entry = entry & ENTRY_MASK;
+	if (!unmap && shadow_of(item)->entry == item->entry)
+		verify(ap, item);
+}
+
+/* @first and @count have been checked, and the batch has room. */
+static void collect(struct pviommu_aperture *ap, u64 first, u64 count,
+		    bool unmap)
+{
+	__le64 *table = ap->batch->table;
+
+	while (count) {
+		unsigned int n = min_t(u64, count, LEAF_ENTRIES -
+						   first % LEAF_ENTRIES);
+		struct pviommu_shadow_leaf *leaf;
+		unsigned int i;
+		s32 rc;
+
+		leaf = read_leaf(ap, first, n, unmap, &rc);
+		for (i = 0; i < n; i++)
+			collect_entry(ap, first + i, leaf, le64_to_cpu(table[i]),
+				      rc, unmap);
+		first += n;
+		count -= n;
+	}
+}
+
+/*
+ * KVM's own mark_page_dirty() wants a running vCPU, and there is none when the
+ * file is closed or the VM reset. VMs with a dirty ring are refused, so the bitmap
+ * is all there is.
+ */
+static void mark_dirty(struct kvm *kvm, gfn_t gfn)
+{
+	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
+
+	if (slot && kvm_slot_dirty_track_enabled(slot) && slot->dirty_bitmap)
+		set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
+}
+
+static void unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
+{
+	struct kvm *kvm = ap->vm->kvm;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct pviommu_shadow *gone = &ap->batch->gone[i];
+		bool write = gone->entry & PVIOMMU_ENTRY_WRITE;
+
+		if (write)
+			mark_dirty(kvm, entry_gfn(gone->entry));
+		unpin_user_pages_dirty_lock(&gone->page, 1, write);
+	}
+	pviommu_memlock_uncharge(&ap->memlock, nr);
+}
+
+static bool must_go(const struct sync_item *item)
+{
+	const struct pviommu_shadow *shadow;
+
+	if (!item->leaf)
+		return false;
+	shadow = shadow_of(item);
+	return shadow->entry && (shadow->entry != item->entry || item->stale);
+}
+
+/* Number of items from @i on that go, and are neighbours. */
+static unsigned int removal_run(struct pviommu_sync_batch *batch,
+				unsigned int i)
+{
+	const struct sync_item *item = &batch->items[i];
+	unsigned int n = 0;
+
+	while (i + n < batch->nr && item[n].index == item->index + n &&
+	       must_go(&item[n]))
+		n++;
+	return n;
+}
+
+/* Clear PTEs, flush, unpin: never in another order. */
+static void remove_changed(struct pviommu_aperture *ap)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	struct iommu_iotlb_gather gather;
+	u64 lo = U64_MAX, hi = 0;
+	unsigned int gone = 0;
+	unsigned int i, j, n;
+
+	for (i = 0; i < batch->nr; i += max(n, 1U)) {
+		struct sync_item *item = &batch->items[i];
+
+		n = removal_run(batch, i);
+		if (!n)
+			continue;
+
+		if (lo > hi)
+			pviommu_domain_unmap_begin(&ap->domain, &gather);
+		ap->stats.unmap_calls++;
+		lo = min(lo, item->index);
+		hi = max(hi, item->index + n);
+		if (!pviommu_domain_unmap(&ap->domain,
+					  pviommu_iova(ap, item->index),
+					  (size_t)n << PAGE_SHIFT, &gather)) {
+			/* Still reachable for all we know: stays pinned. */
+			for (j = 0; j < n; j++)
+				item[j].rc = PVIOMMU_RC_HOST_ERROR;
+			continue;
+		}
+		for (j = 0; j < n; j++) {
+			batch->gone[gone++] = *shadow_of(&item[j]);
+			shadow_of(&item[j])->entry = 0;
+			item[j].leaf->nr--;
+		}
+	}
+	if (lo > hi)
+		return;
+
+	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, lo),
+			     (hi - lo) << PAGE_SHIFT, &gather);
+	ap->stats.flushes++;
+	ap->stats.unmapped += gone;
+	unpin_gone(ap, gone);
+}
+
+/* Must item @i be mapped, and can that be done in one call with those from @first on? */
+static bool joins(const struct sync_item *first, unsigned int i)
+{
+	const struct sync_item *item = &first[i];
+
+	return item->index == first->index + i && !item->rc &&
+	       (item->entry & ENTRY_PERM) == (first->entry & ENTRY_PERM) &&
+	       !shadow_of(item)->entry;
+}
+
+/* Keep those of the pinned pages that are not pinned too often already. */
+static unsigned int limit_pins(struct page **pages, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (folio_ref_count(page_folio(pages[i])) > MAX_PAGE_REFS)
+			break;
+	}
+	unpin_user_pages(pages + i, n - i);
+	return i;
+}
+
+/*
+ * Pin what @item and those behind it name, as far as it lies side by side in the
+ * VMM. Returns the number of pages, at most @max, or 0 and the reason.
+ */
+static unsigned int pin_side_by_side(struct pviommu_aperture *ap,
+				     const struct sync_item *item,
+				     unsigned int max, struct page **pages,
+				     s32 *rc)
+{
+	unsigned long hva;
+	unsigned int n = 1;
+	u64 side_by_side;
+	long got;
+
+	*rc = resolve(ap->vm->kvm, item->entry, &hva, &side_by_side);
+	if (*rc)
+		return 0;
+
+	max = min_t(u64, max, side_by_side);
+	while (n < max &&
+	       item[n].entry == item->entry + ((u64)n << PAGE_SHIFT))
+		n++;
+
+	got = pin_user_pages_fast(hva, n, gup_flags(item->entry), pages);
+	if (got <= 0) {
+		*rc = gup_rc(got);
+		return 0;
+	}
+	got = limit_pins(pages, got);
+	if (!got)
+		*rc = PVIOMMU_RC_OVER_BUDGET;
+	return got;
+}
+
+/*
+ * Pin and map a run: items from @item on, at most @max, that are neighbours in the
+ * window and allow the same access. Returns the number of pages mapped, or 0 and
+ * the reason.
+ */
+static unsigned int add_run(struct pviommu_aperture *ap,
+			    const struct sync_item *item, unsigned int max,
+			    s32 *rc)
+{
+	struct page **pages = ap->batch->pages;
+	u64 generation = kvm_memslots(ap->vm->kvm)->generation;
+	unsigned int n = 1, pinned = 0, got, i;
+	bool stuck;
+	int ret;
+
+	max = min3((u64)max, (u64)PVIOMMU_DOMAIN_MAX_PAGES,
+		   ap->budget - ap->memlock.used);
+	if (!max) {
+		*rc = PVIOMMU_RC_OVER_BUDGET;
+		return 0;
+	}
+	while (n < max && joins(item, n))
+		n++;
+	if (pviommu_memlock_charge(&ap->memlock, n)) {
+		n = 1;
+		if (pviommu_memlock_charge(&ap->memlock, n)) {
+			*rc = PVIOMMU_RC_LOCK_LIMIT;
+			return 0;
+		}
+	}
+
+	do {
+		got = pin_side_by_side(ap, item + pinned, n - pinned,
+				       pages + pinned, rc);
+		pinned += got;
+	} while (got && pinned < n);
+	pviommu_memlock_uncharge(&ap->memlock, n - pinned);
+	if (!pinned)
+		return 0;
+
+	ret = pviommu_domain_map(&ap->domain, pviommu_iova(ap, item->index),
+				 pages, pinned, item->entry & PVIOMMU_ENTRY_WRITE,
+				 item->entry & PVIOMMU_ENTRY_READ, &stuck);
+	ap->stats.map_calls++;
+	if (ret) {
+		if (!stuck) {
+			unpin_user_pages(pages, pinned);
+			pviommu_memlock_uncharge(&ap->memlock, pinned);
+		}
+		*rc = ret == -ENOMEM ? PVIOMMU_RC_NO_MEMORY :
+				       PVIOMMU_RC_HOST_ERROR;
+		return 0;
+	}
+
+	for (i = 0; i < pinned; i++) {
+		*shadow_of(&item[i]) = (struct pviommu_shadow){
+			.entry = item[i].entry,
+			.generation = generation,
+			.page = pages[i],
+		};
+		item[i].leaf->nr++;
+	}
+	ap->stats.mapped += pinned;
+	ap->stats.pinned_peak = max_t(u64, ap->stats.pinned_peak,
+				      ap->memlock.used);
+	return pinned;
+}
+
+/* Map what is wanted and not there. Returns the number of items processed. */
+static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	unsigned int i = 0;
+
+	while (i < batch->nr) {
+		struct sync_item *item = &batch->items[i];
+		unsigned int n = 1;
+
+		if (item->rc) {
+			*rc = item->rc;
+			break;
+		}
+		if (item->entry) {
+			if (!shadow_of(item)->entry) {
+				n = add_run(ap, item, batch->nr - i, rc);
+				if (!n)
+					break;
+			} else if (shadow_of(item)->entry != item->entry) {
+				/* Named twice, and changed in between. */
+				*rc = PVIOMMU_RC_RETRY;
+				break;
+			}
+		}
+		i += n;
+		cond_resched();
+	}
+	return i;
+}
+
+static s64 process(struct pviommu_aperture *ap, bool unmap)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	unsigned int done = 0;
+	s32 rc = 0;
+
+	remove_changed(ap);
+	if (unmap) {
+		/* Refused entries are just gone; not so what is still there. */
+		while (done < batch->nr && !rc) {
+			rc = batch->items[done].rc;
+			if (rc == PVIOMMU_RC_HOST_ERROR || passes(rc))
+				break;
+			rc = 0;
+			done++;
+		}
+	} else {
+		done = add_wanted(ap, &rc);
+	}
+	ap->stats.sync_pages += done;
+	return done ? (s64)done : rc;
+}
+
+/*
+ * Lock the aperture and empty its batch. False if there is nothing to be done,
+ * since it follows no table; it is locked all the same.
+ */
+static bool sync_begin(struct pviommu_aperture *ap)
+{
+	mutex_lock(&ap->lock);
+	ap->stats.syncs++;
+	trim_leaves(ap);
+	ap->batch->nr = 0;
+	return ap->enabled;
+}
+
+static bool range_ok(const struct pviommu_aperture *ap, u64 first, u64 count)
+{
+	return first <= ap->npages && count <= ap->npages - first;
+}
+
+/**
+ * pviommu_sync() - PVIOMMU_OP_SYNC
+ * @ap: the aperture
+ * @first: first window page
+ * @count: window pages
+ * @flags: PVIOMMU_SYNC_*
+ *
+ * Context: a vCPU of the VM, in its thread.
+ * Return: pages processed from @first, at most PVIOMMU_SYNC_MAX_PAGES; or the
+ * PVIOMMU_RC_* that refused the first of them.
+ */
+s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
+{
+	bool unmap = flags & PVIOMMU_SYNC_UNMAP;
+	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+
+	if ((flags & ~PVIOMMU_SYNC_UNMAP) || !range_ok(ap, first, count))
+		return PVIOMMU_RC_BAD_ARG;
+
+	if (sync_begin(ap)) {
+		collect(ap, first, min_t(u64, count, PVIOMMU_SYNC_MAX_PAGES),
+			unmap);
+		ret = process(ap, unmap);
+	}
+	mutex_unlock(&ap->lock);
+	return ret;
+}
+
+/* Returns 0, or why nothing at all was collected. */
+static s32 collect_list(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
+			bool unmap)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	size_t len = nr * sizeof(batch->ranges[0]);
+	unsigned int i;
+
+	if (kvm_read_guest(ap->vm->kvm, gpa, batch->ranges, len))
+		return pviommu_no_ram(ap->vm->kvm, gpa, len);
+
+	for (i = 0; i < nr && batch->nr < PVIOMMU_SYNC_MAX_PAGES; i++) {
+		const struct pviommu_range *range = &batch->ranges[i];
+
+		if (!range_ok(ap, range->first, range->count))
+			return batch->nr ? 0 : PVIOMMU_RC_BAD_ARG;
+		collect(ap, range->first,
+			min_t(u64, range->count,
+			      PVIOMMU_SYNC_MAX_PAGES - batch->nr), unmap);
+	}
+	return 0;
+}
+
+/**
+ * pviommu_sync_list() - PVIOMMU_OP_SYNC_LIST
+ * @ap: the aperture
+ * @gpa: of an array of struct pviommu_range, read once
+ * @nr: its elements, at most PVIOMMU_SYNC_MAX_RANGES
+ * @flags: PVIOMMU_SYNC_*
+ *
+ * Context: a vCPU of the VM, in its thread.
+ * Return: as pviommu_sync(), pages counted across the array.
+ */
+s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
+{
+	bool unmap = flags & PVIOMMU_SYNC_UNMAP;
+	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+
+	if ((flags & ~PVIOMMU_SYNC_UNMAP) || nr > PVIOMMU_SYNC_MAX_RANGES ||
+	    !IS_ALIGNED(gpa, sizeof(u64)))
+		return PVIOMMU_RC_BAD_ARG;
+
+	if (sync_begin(ap))
+		ret = collect_list(ap, gpa, nr, unmap) ?: process(ap, unmap);
+	mutex_unlock(&ap->lock);
+	return ret;
+}
+
+/**
+ * pviommu_sync_drop() - take out what is mapped, and forget the table
+ * @ap: the aperture, not enabled
+ * @max: stop after about so many pages
+ *
+ * Context: any thread; under @ap's lock.
+ * Return: true if there is more to take out.
+ */
+bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long dropped = 0;
+	bool more = false;
+	unsigned long at;
+	int idx;
+
+	lockdep_assert_held(&ap->lock);
+
+	idx = srcu_read_lock(&ap->vm->kvm->srcu);
+	xa_for_each(&ap->shadow, at, leaf) {
+		unsigned int i;
+
+		more = dropped >= max;
+		if (more)
+			break;
+
+		batch->nr = 0;
+		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
+			if (leaf->entries[i].entry)
+				batch->items[batch->nr++] = (struct sync_item){
+					.index = (u64)at * LEAF_ENTRIES + i,
+					.leaf = leaf,
+				};
+		}
+		remove_changed(ap);
+		dropped += batch->nr - leaf->nr;
+
+		/* What the IOMMU driver failed to unmap stays pinned. */
+		if (!leaf->nr) {
+			shadow_leaf_free(ap, at, leaf);
+			dropped += LEAF_COST;
+		}
+		cond_resched();
+	}
+	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+	return more;
+}
+
+/**
+ * pviommu_sync_forget() - free the shadow
+ * @ap: the aperture, without users; what is still mapped there stays pinned
+ */
+void pviommu_sync_forget(struct pviommu_aperture *ap)
+{
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+
+	xa_for_each(&ap->shadow, at, leaf)
+		shadow_leaf_free(ap, at, leaf);
+	xa_destroy(&ap->shadow);
+}
