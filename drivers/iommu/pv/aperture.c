@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The apertures that devices of this guest are behind: fetched from the host
+ * when the first of their devices is seen, and checked.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/align.h>
+#include <linux/err.h>
+#include <linux/list.h>
+#include <linux/minmax.h>
+#include <linux/overflow.h>
+#include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/xarray.h>
+
+#include "pviommu.h"
+
+/* Where x86 devices write their interrupts; no IOMMU translates these. */
+#define MSI_BASE	0xfee00000UL
+#define MSI_SIZE	0x00100000UL
+
+/* struct pviommu_aperture by id. apertures_lock is held to add one. */
+static DEFINE_XARRAY(apertures);
+static DEFINE_MUTEX(apertures_lock);
+
+static bool window_ok(u32 id, const struct pviommu_aperture_info *info)
+{
+	u64 end;
+
+	if (!info->length ||
+	    !IS_ALIGNED(info->base | info->length, PVIOMMU_PAGE_SIZE) ||
+	    check_add_overflow(info->base, info->length, &end)) {
+		pr_err("aperture %u: the host's window makes no sense: base %#llx, length %#llx\n",
+		       id, info->base, info->length);
+		return false;
+	}
+	if (info->length >> PVIOMMU_PAGE_SHIFT > PVIOMMU_MAX_PAGES) {
+		pr_err("aperture %u: window of %#llx bytes, this driver can use %#llx at most\n",
+		       id, info->length,
+		       PVIOMMU_MAX_PAGES << PVIOMMU_PAGE_SHIFT);
+		return false;
+	}
+	return true;
+}
+
+static bool holes_ok(u32 id, const struct pviommu_aperture_info *info)
+{
+	u64 from = info->base;
+	u32 i;
+
+	for (i = 0; i < info->nr_holes; i++) {
+		const struct pviommu_hole *hole = &info->holes[i];
+		u64 end;
+
+		if (!hole->length || hole->base < from ||
+		    check_add_overflow(hole->base, hole->length, &end) ||
+		    end > info->base + info->length) {
+			pr_err("aperture %u: hole %u makes no sense: base %#llx, length %#llx\n",
+			       id, i, hole->base, hole->length);
+			return false;
+		}
+		from = end;
+	}
+	return true;
+}
+
+static struct pviommu_aperture *aperture_create(u32 id)
+{
+	struct pviommu_aperture *aperture;
+	struct pviommu_aperture_info *info;
+	int ret;
+
+	info = pviommu_host_aperture(id);
+	if (IS_ERR(info))
+		return ERR_CAST(info);
+
+	ret = -EPROTO;
+	if (!window_ok(id, info) || !holes_ok(id, info))
+		goto err_info;
+
+	ret = -ENOMEM;
+	aperture = kzalloc(struct_size(aperture, holes, info->nr_holes),
+			   GFP_KERNEL);
+	if (!aperture)
+		goto err_info;
+
+	aperture->id = id;
+	aperture->base = info->base;
+	aperture->nr_pages = info->length >> PVIOMMU_PAGE_SHIFT;
+	aperture->budget = info->budget;
+	mutex_init(&aperture->attach_lock);
+	aperture->nr_holes = info->nr_holes;
+	memcpy(aperture->holes, info->holes,
+	       array_size(info->nr_holes, sizeof(info->holes[0])));
+
+	aperture->group = iommu_group_alloc();
+	if (IS_ERR(aperture->group)) {
+		ret = PTR_ERR(aperture->group);
+		goto err_aperture;
+	}
+
+	/* A kernel before this one may have left it following a table. */
+	pviommu_host_disable(id);
+
+	pr_info("aperture %u: IOVAs %#llx-%#llx, %llu pages at once, %u holes\n",
+		id, info->base, info->base + info->length - 1, info->budget,
+		info->nr_holes);
+	kfree(info);
+	return aperture;
+
+err_aperture:
+	kfree(aperture);
+err_info:
+	kfree(info);
+	return ERR_PTR(ret);
+}
+
+/**
+ * pviommu_aperture_get() - find an aperture, or fetch it from the host
+ * @id: its id
+ *
+ * Context: May sleep.
+ * Return: the aperture, valid until pviommu_apertures_release(), or an
+ * ERR_PTR(): no memory, or the host describes it in a way that cannot be used,
+ * which is logged.
+ */
+struct pviommu_aperture *pviommu_aperture_get(u32 id)
+{
+	struct pviommu_aperture *aperture;
+	int ret;
+
+	mutex_lock(&apertures_lock);
+	aperture = xa_load(&apertures, id);
+	if (aperture)
+		goto out_unlock;
+
+	aperture = aperture_create(id);
+	if (IS_ERR(aperture))
+		goto out_unlock;
+
+	ret = xa_err(xa_store(&apertures, id, aperture, GFP_KERNEL));
+	if (ret) {
+		iommu_group_put(aperture->group);
+		kfree(aperture);
+		aperture = ERR_PTR(ret);
+	}
+
+out_unlock:
+	mutex_unlock(&apertures_lock);
+	return aperture;
+}
+
+static void resv_region_add(struct list_head *list, u64 start, u64 length,
+			    enum iommu_resv_type type)
+{
+	struct iommu_resv_region *region;
+
+	region = iommu_alloc_resv_region(start, length, 0, type, GFP_KERNEL);
+	if (region)
+		list_add_tail(&region->list, list);
+}
+
+/**
+ * pviommu_aperture_resv_regions() - list the IOVAs that are not to be used
+ * @aperture: the aperture
+ * @list: of struct iommu_resv_region, appended to
+ *
+ * Regions may overlap each other: a hole for the MSI range is likely. Holes are
+ * widened to whole pages.
+ *
+ * Context: May sleep.
+ */
+void pviommu_aperture_resv_regions(const struct pviommu_aperture *aperture,
+				   struct list_head *list)
+{
+	u32 i;
+
+	resv_region_add(list, MSI_BASE, MSI_SIZE, IOMMU_RESV_MSI);
+
+	for (i = 0; i < aperture->nr_holes; i++) {
+		const struct pviommu_hole *hole = &aperture->holes[i];
+		u64 start = ALIGN_DOWN(hole->base, PVIOMMU_PAGE_SIZE);
+		u64 end = ALIGN(hole->base + hole->length, PVIOMMU_PAGE_SIZE);
+
+		resv_region_add(list, start, end - start, IOMMU_RESV_RESERVED);
+	}
+}
+
+/**
+ * pviommu_apertures_release() - forget all apertures
+ *
+ * Context: May sleep. No device is behind any of them any more.
+ */
+void pviommu_apertures_release(void)
+{
+	struct pviommu_aperture *aperture;
+	unsigned long id;
+
+	xa_for_each(&apertures, id, aperture) {
+		iommu_group_put(aperture->group);
+		kfree(aperture);
+	}
+	xa_destroy(&apertures);
+}

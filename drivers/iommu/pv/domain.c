@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Domains: attaching, mapping, unmapping, and when the host is told. main.c
+ * explains the whole.
+ *
+ * What never fails: taking mappings back, blocking a device, and attaching a
+ * domain of the DMA API or one that was attached before; the core WARNs if those
+ * fail. Where the host refuses, the device is left blocked instead and every
+ * later mapping is refused.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/align.h>
+#include <linux/err.h>
+#include <linux/gfp.h>
+#include <linux/lockdep.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+
+#include "pviommu.h"
+
+#define MAX_RANGES	(PAGE_SIZE / sizeof(struct pviommu_range))
+
+static struct pviommu_domain *to_pviommu_domain(struct iommu_domain *domain)
+{
+	return container_of(domain, struct pviommu_domain, domain);
+}
+
+static u64 window_page(const struct pviommu_domain *domain, u64 iova)
+{
+	return (iova - domain->aperture->base) >> PVIOMMU_PAGE_SHIFT;
+}
+
+/* Whether bytes @iova to @iova + @size - 1 are in the window; @size is not 0. */
+static bool in_window(const struct pviommu_domain *domain, u64 iova, u64 size)
+{
+	const struct iommu_domain_geometry *window = &domain->domain.geometry;
+
+	return iova >= window->aperture_start && iova <= window->aperture_end &&
+	       size - 1 <= window->aperture_end - iova;
+}
+
+/* Read by whoever has changed entries, to learn if the host has to be told. */
+static enum pviommu_domain_state
+domain_state(const struct pviommu_domain *domain)
+{
+	/*
+	 * Pairs with the one in domain_follow(): either the change is seen
+	 * there, or FOLLOWED is seen here.
+	 */
+	smp_mb();
+	return READ_ONCE(domain->state);
+}
+
+static void domain_set_state(struct pviommu_domain *domain,
+			     enum pviommu_domain_state state)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&domain->flush_lock, flags);
+	WRITE_ONCE(domain->state, state);
+	spin_unlock_irqrestore(&domain->flush_lock, flags);
+}
+
+/*
+ * The host did not take mappings back: the device could still reach pages that
+ * are about to be used for something else. Losing the device is better than
+ * losing memory.
+ */
+static void __domain_stop(struct pviommu_domain *domain, int err)
+{
+	lockdep_assert_held(&domain->flush_lock);
+
+	if (domain->state != PVIOMMU_FOLLOWED)
+		return;
+
+	WRITE_ONCE(domain->state, PVIOMMU_REFUSED);
+	pr_err("aperture %u: the host failed to unmap (%d): all its DMA is blocked from now on\n",
+	       domain->aperture->id, err);
+	pviommu_host_disable(domain->aperture->id);
+}
+
+static void domain_stop(struct pviommu_domain *domain, int err)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&domain->flush_lock, flags);
+	__domain_stop(domain, err);
+	spin_unlock_irqrestore(&domain->flush_lock, flags);
+}
+
+/*
+ * Tells the host of all lazily removed pages. The lock is held until the host
+ * has answered: a flush that finds nothing because another CPU's flush has just
+ * collected it must not return before that one is through, or the core reuses
+ * IOVAs which the host still has mapped.
+ */
+static void pviommu_flush_iotlb_all(struct iommu_domain *dom)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	unsigned long leaf = 0;
+	unsigned long flags;
+	unsigned int nr;
+	int ret;
+
+	spin_lock_irqsave(&domain->flush_lock, flags);
+	while (domain->state == PVIOMMU_FOLLOWED) {
+		nr = pviommu_table_collect_dirty(&domain->table, &leaf,
+						 domain->ranges, MAX_RANGES);
+		if (!nr)
+			break;
+		ret = pviommu_host_unmap_ranges(domain->aperture->id,
+						domain->ranges, nr);
+		if (ret)
+			__domain_stop(domain, ret);
+	}
+	spin_unlock_irqrestore(&domain->flush_lock, flags);
+}
+
+static void pviommu_iotlb_sync(struct iommu_domain *dom,
+			       struct iommu_iotlb_gather *gather)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	u64 first, last;
+	int ret;
+
+	/* Nothing was gathered, or nothing is mapped. */
+	if (gather->start > gather->end ||
+	    domain_state(domain) != PVIOMMU_FOLLOWED)
+		return;
+
+	first = window_page(domain, gather->start);
+	last = window_page(domain, gather->end);
+	ret = pviommu_host_unmap(domain->aperture->id, first, last - first + 1);
+	if (ret)
+		domain_stop(domain, ret);
+}
+
+/*
+ * Has the host take over a range. If it is short of pages, those that wait in
+ * the flush queue are given back first.
+ */
+static int domain_sync(struct pviommu_domain *domain,
+		       struct pviommu_range *range)
+{
+	u32 id = domain->aperture->id;
+	int ret;
+
+	ret = pviommu_host_map(id, range);
+	if (ret != -ENOMEM)
+		return ret;
+
+	pviommu_flush_iotlb_all(&domain->domain);
+	ret = pviommu_host_map(id, range);
+	if (ret == -ENOMEM)
+		pr_warn_ratelimited("aperture %u: no room for %llu pages more (budget %llu)\n",
+				    id, range->count, domain->aperture->budget);
+	return ret;
+}
+
+/* On failure the core unmaps all of the range: table and host forget it. */
+static int pviommu_iotlb_sync_map(struct iommu_domain *dom, unsigned long iova,
+				  size_t size)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	struct pviommu_range range = {
+		.first = window_page(domain, iova),
+		.count = size >> PVIOMMU_PAGE_SHIFT,
+	};
+
+	switch (domain_state(domain)) {
+	case PVIOMMU_DETACHED:
+		return 0;
+	case PVIOMMU_FOLLOWED:
+		return domain_sync(domain, &range);
+	default:
+		return -EIO;
+	}
+}
+
+static int pviommu_map_pages(struct iommu_domain *dom, unsigned long iova,
+			     phys_addr_t paddr, size_t pgsize, size_t pgcount,
+			     int prot, gfp_t gfp, size_t *mapped)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	size_t size = pgsize * pgcount;
+	u64 access = 0;
+	u64 pages;
+	int ret;
+
+	if (prot & IOMMU_READ)
+		access |= PVIOMMU_ENTRY_READ;
+	if (prot & IOMMU_WRITE)
+		access |= PVIOMMU_ENTRY_WRITE;
+
+	if (!access || !in_window(domain, iova, size) ||
+	    (paddr | (paddr + size - PVIOMMU_PAGE_SIZE)) & ~PVIOMMU_ENTRY_GFN)
+		return -EINVAL;
+
+	ret = pviommu_table_map(&domain->table, window_page(domain, iova),
+				size >> PVIOMMU_PAGE_SHIFT, paddr, access, gfp,
+				&pages);
+	*mapped = pages << PVIOMMU_PAGE_SHIFT;
+	return ret;
+}
+
+static size_t pviommu_unmap_pages(struct iommu_domain *dom, unsigned long iova,
+				  size_t pgsize, size_t pgcount,
+				  struct iommu_iotlb_gather *gather)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	size_t size = pgsize * pgcount;
+	u64 first, pages;
+
+	if (!in_window(domain, iova, size))
+		return 0;
+
+	first = window_page(domain, iova);
+	pages = pviommu_table_unmap(&domain->table, first,
+				    size >> PVIOMMU_PAGE_SHIFT);
+	if (!pages)
+		return 0;
+
+	size = pages << PVIOMMU_PAGE_SHIFT;
+	if (iommu_iotlb_gather_queued(gather)) {
+		pviommu_table_mark_dirty(&domain->table, first, pages);
+		return size;
+	}
+
+	/* The host would look at all that is between two distant ranges. */
+	if (iommu_iotlb_gather_is_disjoint(gather, iova, size))
+		iommu_iotlb_sync(dom, gather);
+	iommu_iotlb_gather_add_range(gather, iova, size);
+	return size;
+}
+
+static phys_addr_t pviommu_iova_to_phys(struct iommu_domain *dom,
+					dma_addr_t iova)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	phys_addr_t page;
+
+	if (!in_window(domain, iova, 1))
+		return 0;
+
+	page = pviommu_table_lookup(&domain->table, window_page(domain, iova));
+	return page ? page | (iova & (PVIOMMU_PAGE_SIZE - 1)) : 0;
+}
+
+/* Has the aperture follow the domain instead of what it followed before. */
+static int domain_follow(struct pviommu_domain *domain)
+{
+	struct pviommu_aperture *aperture = domain->aperture;
+	struct pviommu_range range = {};
+	struct pci_dev *outsider;
+	int ret;
+
+	lockdep_assert_held(&aperture->attach_lock);
+
+	if (aperture->domain && aperture->domain != domain)
+		domain_set_state(aperture->domain, PVIOMMU_DETACHED);
+	aperture->domain = domain;
+
+	outsider = pviommu_endpoint_find_outsider(aperture);
+	if (outsider) {
+		pci_err(outsider, "shares aperture %u, which nobody can use until this device is removed\n",
+			aperture->id);
+		pci_dev_put(outsider);
+		return -EBUSY;
+	}
+
+	ret = pviommu_host_enable(aperture->id,
+				  pviommu_table_gpa(&domain->table));
+	if (ret)
+		return ret;
+
+	domain_set_state(domain, PVIOMMU_FOLLOWED);
+	smp_mb(); /* Pairs with domain_state(). */
+
+	while (pviommu_table_next_used(&domain->table, &range)) {
+		ret = domain_sync(domain, &range);
+		if (ret)
+			return ret;
+		cond_resched();
+	}
+
+	domain->followed_before = true;
+	return 0;
+}
+
+/* Has the aperture follow nothing; its devices are blocked. */
+static void aperture_block(struct pviommu_aperture *aperture)
+{
+	lockdep_assert_held(&aperture->attach_lock);
+
+	domain_set_state(aperture->domain, PVIOMMU_DETACHED);
+	aperture->domain = NULL;
+	pviommu_host_disable(aperture->id);
+}
+
+static void endpoint_set_domain(struct pviommu_endpoint *endpoint,
+				struct pviommu_domain *domain)
+{
+	lockdep_assert_held(&endpoint->aperture->attach_lock);
+
+	if (domain)
+		domain->nr_endpoints++;
+	if (endpoint->domain)
+		endpoint->domain->nr_endpoints--;
+	endpoint->domain = domain;
+}
+
+static int pviommu_attach_dev(struct iommu_domain *dom, struct device *dev)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	struct pviommu_endpoint *endpoint = dev_iommu_priv_get(dev);
+	struct pviommu_aperture *aperture = endpoint->aperture;
+	int ret = 0;
+
+	/* Says to the caller: try it with a domain made for this device. */
+	if (domain->aperture != aperture)
+		return -EINVAL;
+
+	mutex_lock(&aperture->attach_lock);
+
+	if (aperture->domain != domain || domain->state == PVIOMMU_REFUSED)
+		ret = domain_follow(domain);
+	if (ret && !iommu_is_dma_domain(dom) && !domain->followed_before) {
+		aperture_block(aperture);
+		endpoint_set_domain(endpoint, NULL);
+		goto out_unlock;
+	}
+	if (ret) {
+		dev_err(dev, "aperture %u cannot follow the domain (%d), DMA stays blocked\n",
+			aperture->id, ret);
+		pviommu_host_disable(aperture->id);
+		domain_set_state(domain, PVIOMMU_REFUSED);
+		ret = 0;
+	}
+	endpoint_set_domain(endpoint, domain);
+
+out_unlock:
+	mutex_unlock(&aperture->attach_lock);
+	return ret;
+}
+
+static int pviommu_attach_blocked(struct iommu_domain *blocked,
+				  struct device *dev)
+{
+	struct pviommu_endpoint *endpoint = dev_iommu_priv_get(dev);
+	struct pviommu_aperture *aperture = endpoint->aperture;
+
+	mutex_lock(&aperture->attach_lock);
+	endpoint_set_domain(endpoint, NULL);
+	/* Also called for one of several devices, when it is unplugged. */
+	if (aperture->domain && !aperture->domain->nr_endpoints)
+		aperture_block(aperture);
+	mutex_unlock(&aperture->attach_lock);
+	return 0;
+}
+
+static void pviommu_domain_free(struct iommu_domain *dom)
+{
+	struct pviommu_domain *domain = to_pviommu_domain(dom);
+	struct pviommu_aperture *aperture = domain->aperture;
+
+	/*
+	 * The core has detached the domain. Should it ever not have, the host
+	 * must not read a table in memory that is someone else's.
+	 */
+	mutex_lock(&aperture->attach_lock);
+	if (aperture->domain == domain)
+		aperture_block(aperture);
+	mutex_unlock(&aperture->attach_lock);
+
+	pviommu_table_destroy(&domain->table);
+	free_page((unsigned long)domain->ranges);
+	kfree(domain);
+}
+
+const struct iommu_domain_ops pviommu_domain_ops = {
+	.attach_dev		= pviommu_attach_dev,
+	.map_pages		= pviommu_map_pages,
+	.unmap_pages		= pviommu_unmap_pages,
+	.flush_iotlb_all	= pviommu_flush_iotlb_all,
+	.iotlb_sync_map		= pviommu_iotlb_sync_map,
+	.iotlb_sync		= pviommu_iotlb_sync,
+	.iova_to_phys		= pviommu_iova_to_phys,
+	.free			= pviommu_domain_free,
+};
+
+static const struct iommu_domain_ops pviommu_blocked_ops = {
+	.attach_dev		= pviommu_attach_blocked,
+};
+
+struct iommu_domain pviommu_blocked_domain = {
+	.type			= IOMMU_DOMAIN_BLOCKED,
+	.ops			= &pviommu_blocked_ops,
+};
+
+/**
+ * pviommu_domain_alloc() - make a paging domain
+ * @dev: one of the devices that it is for; NULL is refused, as the domain's
+ *	geometry is that of the device's window
+ *
+ * Context: May sleep.
+ * Return: the domain, with an empty table, attached to nothing; or an ERR_PTR().
+ */
+struct iommu_domain *pviommu_domain_alloc(struct device *dev)
+{
+	struct pviommu_endpoint *endpoint;
+	struct pviommu_aperture *aperture;
+	struct pviommu_domain *domain;
+
+	if (!dev)
+		return ERR_PTR(-EINVAL);
+
+	endpoint = dev_iommu_priv_get(dev);
+	aperture = endpoint->aperture;
+
+	domain = kzalloc(sizeof(*domain), GFP_KERNEL);
+	if (!domain)
+		return ERR_PTR(-ENOMEM);
+
+	domain->ranges = (struct pviommu_range *)__get_free_page(GFP_KERNEL);
+	if (!domain->ranges)
+		goto err_domain;
+
+	if (pviommu_table_init(&domain->table, aperture->nr_pages))
+		goto err_ranges;
+
+	domain->aperture = aperture;
+	spin_lock_init(&domain->flush_lock);
+	domain->domain.pgsize_bitmap = SZ_4K;
+	domain->domain.geometry.aperture_start = aperture->base;
+	domain->domain.geometry.aperture_end = aperture->base +
+		(aperture->nr_pages << PVIOMMU_PAGE_SHIFT) - 1;
+	domain->domain.geometry.force_aperture = true;
+	return &domain->domain;
+
+err_ranges:
+	free_page((unsigned long)domain->ranges);
+err_domain:
+	kfree(domain);
+	return ERR_PTR(-ENOMEM);
+}

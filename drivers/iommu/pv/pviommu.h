@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The pviommu guest driver's own types. main.c says how they work together.
+ *
+ * Units: a "page" is 4 KiB. A window page is the index of a page inside an
+ * aperture's window. Ranges are (first, count), or start and exclusive end;
+ * where a bound is inclusive its name says "last".
+ */
+#ifndef _PVIOMMU_H
+#define _PVIOMMU_H
+
+#include <linux/atomic.h>
+#include <linux/bits.h>
+#include <linux/iommu.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/types.h>
+#include <linux/pviommu_abi.h>
+
+#include "compat.h"
+
+#define PVIOMMU_PAGE_SHIFT	12
+#define PVIOMMU_PAGE_SIZE	BIT(PVIOMMU_PAGE_SHIFT)
+
+#define PVIOMMU_DIRTY_WORDS	(PVIOMMU_ENTRIES_PER_LEAF / BITS_PER_LONG)
+
+/* The directory is physically contiguous: this is the most that can be had. */
+#define PVIOMMU_MAX_LEAVES	(KMALLOC_MAX_SIZE / sizeof(__le64))
+#define PVIOMMU_MAX_PAGES	((u64)PVIOMMU_MAX_LEAVES * PVIOMMU_ENTRIES_PER_LEAF)
+
+/**
+ * struct pviommu_dirty - lazily removed pages of one leaf
+ * @words: a bit is set from when an entry is cleared until the host is told
+ */
+struct pviommu_dirty {
+	atomic_long_t words[PVIOMMU_DIRTY_WORDS];
+};
+
+/**
+ * struct pviommu_table - a remapping table, and what the host has yet to hear
+ * @directory: GPAs of the leaves; an element once set stays until the end
+ * @nr_pages: window pages that the table covers
+ * @nr_leaves: elements in @directory
+ * @dirty: one per leaf
+ * @dirty_leaves: leaves that may have a bit set in @dirty
+ *
+ * Needs no lock: users own the IOVAs they map and unmap, and leaves and dirty
+ * bits are published with atomics.
+ */
+struct pviommu_table {
+	__le64 *directory;
+	u64 nr_pages;
+	unsigned long nr_leaves;
+	struct pviommu_dirty *dirty;
+	unsigned long *dirty_leaves;
+};
+
+int pviommu_table_init(struct pviommu_table *table, u64 nr_pages);
+void pviommu_table_destroy(struct pviommu_table *table);
+phys_addr_t pviommu_table_gpa(const struct pviommu_table *table);
+int pviommu_table_map(struct pviommu_table *table, u64 first, u64 count,
+		      phys_addr_t paddr, u64 access, gfp_t gfp, u64 *mapped);
+u64 pviommu_table_unmap(struct pviommu_table *table, u64 first, u64 count);
+phys_addr_t pviommu_table_lookup(const struct pviommu_table *table, u64 page);
+bool pviommu_table_next_used(const struct pviommu_table *table,
+			     struct pviommu_range *range);
+void pviommu_table_mark_dirty(struct pviommu_table *table, u64 first, u64 count);
+unsigned int pviommu_table_collect_dirty(struct pviommu_table *table,
+					 unsigned long *leaf,
+					 struct pviommu_range *ranges,
+					 unsigned int max);
+
+/**
+ * struct pviommu_path - where a PCI function is
+ * @segment: PCI segment
+ * @root_bus: number of the root bus
+ * @depth: devfns in @devfns
+ * @devfns: from the root bus down, the first in bits 0-7
+ */
+struct pviommu_path {
+	u32 segment;
+	u8 root_bus;
+	u8 depth;
+	u64 devfns;
+};
+
+int pviommu_host_probe(void);
+int pviommu_host_endpoint(const struct pviommu_path *path, u32 *aperture);
+struct pviommu_aperture_info *pviommu_host_aperture(u32 aperture);
+int pviommu_host_enable(u32 aperture, phys_addr_t directory);
+void pviommu_host_disable(u32 aperture);
+int pviommu_host_map(u32 aperture, struct pviommu_range *range);
+int pviommu_host_unmap(u32 aperture, u64 first, u64 count);
+int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
+			      unsigned int nr);
+
+/**
+ * enum pviommu_domain_state - what the host does with a domain's table
+ * @PVIOMMU_DETACHED: nothing: the domain is attached to no device
+ * @PVIOMMU_FOLLOWED: keeps the aperture in step with it
+ * @PVIOMMU_REFUSED: nothing: it refused to, or had to be stopped; DMA is blocked
+ */
+enum pviommu_domain_state {
+	PVIOMMU_DETACHED,
+	PVIOMMU_FOLLOWED,
+	PVIOMMU_REFUSED,
+};
+
+/**
+ * struct pviommu_domain - a paging domain: one table for one aperture
+ * @domain: the core's part
+ * @aperture: the only one it can be attached to
+ * @table: guest memory that the host reads
+ * @nr_endpoints: devices attached to it; under @aperture's attach_lock
+ * @followed_before: the host has followed it once; under attach_lock
+ * @flush_lock: held while removals are on their way to the host
+ * @state: written under @flush_lock, read without
+ * @ranges: a page of removals for one hypercall; under @flush_lock
+ */
+struct pviommu_domain {
+	struct iommu_domain domain;
+	struct pviommu_aperture *aperture;
+	struct pviommu_table table;
+	unsigned int nr_endpoints;
+	bool followed_before;
+	spinlock_t flush_lock; /* state, ranges, and flushes on their way */
+	enum pviommu_domain_state state;
+	struct pviommu_range *ranges;
+};
+
+/**
+ * struct pviommu_aperture - a window that the host lends to some devices
+ * @id: the host's name for it
+ * @base: first IOVA of the window, in bytes
+ * @nr_pages: pages in the window
+ * @budget: most pages that can be mapped at once
+ * @group: every device behind the aperture is in this group, since all of them
+ *	see the same mappings
+ * @attach_lock: serializes what the aperture follows
+ * @domain: what it follows, NULL if blocked; under @attach_lock
+ * @nr_holes: elements in @holes
+ * @holes: reserved IOVAs in the window, ascending, in bytes
+ *
+ * Lives from when its first device is seen until the module goes.
+ */
+struct pviommu_aperture {
+	u32 id;
+	u64 base;
+	u64 nr_pages;
+	u64 budget;
+	struct iommu_group *group;
+	struct mutex attach_lock; /* domain; endpoints' domains */
+	struct pviommu_domain *domain;
+	u32 nr_holes;
+	struct pviommu_hole holes[] __counted_by(nr_holes);
+};
+
+struct pviommu_aperture *pviommu_aperture_get(u32 id);
+void pviommu_aperture_resv_regions(const struct pviommu_aperture *aperture,
+				   struct list_head *list);
+void pviommu_apertures_release(void);
+
+/**
+ * struct pviommu_endpoint - a device behind an aperture
+ * @aperture: which
+ * @domain: attached to, NULL if blocked; under @aperture's attach_lock
+ */
+struct pviommu_endpoint {
+	struct pviommu_aperture *aperture;
+	struct pviommu_domain *domain;
+};
+
+struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev);
+struct pci_dev *
+pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture);
+
+extern const struct iommu_domain_ops pviommu_domain_ops;
+extern struct iommu_domain pviommu_blocked_domain;
+struct iommu_domain *pviommu_domain_alloc(struct device *dev);
+
+#endif /* _PVIOMMU_H */
