@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pviommu run: becomes a VMM with the preload library in it, or says why not.
+ *
+ * What can be known to be wrong is found out before the VMM starts, since a VMM
+ * that gets halfway would tell it in its own, less helpful words.
+ */
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "launcher.h"
+#include "number.h"
+
+/*
+ * Below 4 GiB, for devices that address 32 bits; clear of the PCI windows of
+ * common machines; and mostly in reach of devices that address 28 bits.
+ */
+#define DEFAULT_BASE	(16ULL << 20)
+#define DEFAULT_LENGTH	(256ULL << 20)
+
+enum {
+	KEY_BASE = 256,
+	KEY_SIZE,
+	KEY_BUDGET,
+	KEY_DEVICE,
+};
+
+static const struct argp_option options[] = {
+	{ "base", KEY_BASE, "IOVA", 0,
+	  "First I/O address of the window (default 16M)", 0 },
+	{ "size", KEY_SIZE, "BYTES", 0,
+	  "Length of the window (default 256M)", 0 },
+	{ "budget", KEY_BUDGET, "BYTES|PAGESp", 0,
+	  "Most memory that may be pinned at once (default: all of the window)", 0 },
+	{ "device", KEY_DEVICE, "HOST=GUEST", 0,
+	  "Which device of the guest a device of the host is; may be repeated", 0 },
+	{ 0 }
+};
+
+static const char doc[] =
+	"Start VMM, unmodified, with its passthrough devices behind a pviommu.\n"
+	"\vIOVA and BYTES may end in K, M or G; a budget in pages ends in p.\n"
+	"\n"
+	"HOST is [ssss:]bb:dd.f. GUEST is a path, [ssss:]bb:dd.f[/dd.f...]: the\n"
+	"bridges from the root bus on, then the device. A device without --device is\n"
+	"looked for in the VMM's own arguments: `-device vfio-pci,host=X,addr=Y' on\n"
+	"the root bus is guest device 0000:00:Y. With any other bus, or without\n"
+	"addr=, pass --device.";
+
+/*
+ * @vmm: the VMM and its arguments, NULL-terminated
+ */
+struct request {
+	struct config config;
+	char **vmm;
+};
+
+static void parse_bytes(struct argp_state *state, const char *option,
+			const char *text, __u64 *bytes)
+{
+	if (!number_parse_size(text, bytes) || !*bytes ||
+	    *bytes % PVIOMMU_PAGE_SIZE)
+		argp_error(state, "--%s %s: not a multiple of 4096 above 0",
+			   option, text);
+}
+
+static void parse_device(struct argp_state *state, char *text,
+			 struct config *config)
+{
+	struct config_device device;
+	char *guest = strchr(text, '=');
+	const char *error;
+
+	if (guest)
+		*guest++ = '\0';
+	else
+		argp_error(state, "--device %s: not HOST=GUEST", text);
+
+	if (!address_parse_host(text, &device.host))
+		argp_error(state, "--device: %s is not a host device [ssss:]bb:dd.f",
+			   text);
+	if (!address_parse_guest(guest, &device.guest))
+		argp_error(state, "--device: %s is not a guest device [ssss:]bb:dd.f[/dd.f...]",
+			   guest);
+
+	error = config_add_device(config, &device);
+	if (error)
+		argp_error(state, "--device %s=%s: %s", text, guest, error);
+}
+
+static void check_window(struct argp_state *state, struct config *config)
+{
+	__u64 pages = config->length / PVIOMMU_PAGE_SIZE;
+
+	if (config->base + config->length < config->base)
+		argp_error(state, "the window does not fit: --base plus --size reaches 2^64");
+	if (!config->budget)
+		config->budget = pages;
+	if (config->budget > pages)
+		argp_error(state, "--budget is %llu pages, more than the window's %llu",
+			   config->budget, pages);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct request *request = state->input;
+	struct config *config = &request->config;
+
+	switch (key) {
+	case KEY_BASE:
+		parse_bytes(state, "base", arg, &config->base);
+		return 0;
+	case KEY_SIZE:
+		parse_bytes(state, "size", arg, &config->length);
+		return 0;
+	case KEY_BUDGET:
+		if (!number_parse_budget(arg, &config->budget))
+			argp_error(state, "--budget %s: neither bytes, as 64M, nor pages, as 512p",
+				   arg);
+		return 0;
+	case KEY_DEVICE:
+		parse_device(state, arg, config);
+		return 0;
+	case ARGP_KEY_ARG:
+		request->vmm = state->argv + state->next - 1;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which VMM?");
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		check_window(state, config);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static bool host_is_ready(const struct config *config)
+{
+	if (!host_check_module(config->length))
+		return false;
+
+	for (unsigned int i = 0; i < config->nr_devices; i++) {
+		if (!host_check_device(&config->devices[i].host))
+			return false;
+	}
+	return true;
+}
+
+/**
+ * run_command() - pviommu run
+ * @argc: number of arguments
+ * @argv: "pviommu run" and the arguments
+ *
+ * Return: an exit code, and only when the VMM was not started.
+ */
+int run_command(int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.args_doc = "[--] VMM [ARGUMENT...]",
+		.doc = doc,
+	};
+	struct request request = {
+		.config = { .base = DEFAULT_BASE, .length = DEFAULT_LENGTH },
+	};
+	char library[4096];
+	char *path;
+	int ret;
+
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &request);
+
+	ret = vmm_args_scan(request.vmm, &request.config);
+	if (ret)
+		return ret;
+
+	ret = vmm_find(request.vmm[0], &path);
+	if (ret)
+		return ret;
+	ret = vmm_check(path);
+	if (ret)
+		return ret;
+
+	if (!preload_find(library, sizeof(library)) ||
+	    !host_is_ready(&request.config) || !guard_start(&request.config))
+		return EXIT_HOST;
+
+	if (!preload_export(library) || !config_export(&request.config)) {
+		pr_err("out of memory");
+		return EXIT_HOST;
+	}
+
+	execv(path, request.vmm);
+	pr_err("cannot execute %s: %s", path, strerror(errno));
+	return errno == ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_EXEC;
+}
