@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a device reaches, seen by letting it try. Every transfer that must be
+ * blocked is shown to work just before.
+ */
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+
+#include "aperture.h"
+
+/* Window page and guest page through which the device's buffer is looked at. */
+#define VIA	100
+
+FIXTURE(dma) {
+	struct ctx ctx;
+};
+
+FIXTURE_SETUP(dma)
+{
+	struct ctx *ctx = &self->ctx;
+
+	ASSERT_EQ(0, ctx_open(ctx, true));
+	ASSERT_EQ(0, setup_enabled(ctx, 0));
+	table_set(ctx, VIA, guest_page_entry(VIA, RW));
+	ASSERT_EQ(1, hc_sync(ctx, VIA, 1));
+}
+
+FIXTURE_TEARDOWN(dma)
+{
+	ctx_close_all(&self->ctx);
+	EXPECT_EQ(self->ctx.pins, pins_now());
+}
+
+static void map(struct __test_metadata *_metadata, struct ctx *ctx, __u64 index,
+		__u64 entry)
+{
+	table_set(ctx, index, entry);
+	ASSERT_EQ(1, hc_sync(ctx, index, 1));
+}
+
+static bool writes(struct ctx *ctx, __u64 index, unsigned int page)
+{
+	return device_writes(ctx, page_iova(index), guest_page(ctx, page));
+}
+
+static bool reads(struct ctx *ctx, __u64 index, unsigned int page)
+{
+	return device_reads(ctx, page_iova(index), guest_page(ctx, page), VIA,
+			    guest_page(ctx, VIA));
+}
+
+TEST_F(dma, mapped)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(reads(ctx, 0, 0));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, each_page_its_frame)
+{
+	struct ctx *ctx = &self->ctx;
+	__u8 *mem = guest_page(ctx, 0);
+	__u8 before[8 * VM_PAGE_SIZE];
+	unsigned int i;
+
+	/* In reverse, so that neighbours in the window are none in memory. */
+	for (i = 0; i < 8; i++)
+		table_set(ctx, 510 + i, guest_page_entry(7 - i, RW));
+	ASSERT_EQ(8, hc_sync(ctx, 510, 8));
+	for (i = 0; i < 8; i++) {
+		memset(mem, 0x55, sizeof(before));
+		memcpy(before, mem, sizeof(before));
+		EXPECT_TRUE(reads(ctx, 510 + i, 7 - i));
+		EXPECT_TRUE(writes(ctx, 510 + i, 7 - i));
+		/* And nowhere else. */
+		EXPECT_EQ(0, memcmp(mem, before, (7 - i) * VM_PAGE_SIZE));
+		EXPECT_EQ(0, memcmp(mem + (8 - i) * VM_PAGE_SIZE, before,
+				    i * VM_PAGE_SIZE));
+	}
+}
+
+TEST_F(dma, first_and_last_page)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	map(_metadata, ctx, WINDOW_PAGES - 1, guest_page_entry(1, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	EXPECT_TRUE(writes(ctx, WINDOW_PAGES - 1, 1));
+}
+
+TEST_F(dma, outside_the_window)
+{
+	struct ctx *ctx = &self->ctx;
+	__u8 *mem = guest_page(ctx, 1);
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	map(_metadata, ctx, WINDOW_PAGES - 1, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+
+	/* Just below, just above, and where the guest's own memory is. */
+	EXPECT_FALSE(device_writes(ctx, WINDOW_BASE - VM_PAGE_SIZE, mem));
+	EXPECT_FALSE(device_writes(ctx, page_iova(WINDOW_PAGES), mem));
+	EXPECT_FALSE(device_writes(ctx, GPA_DATA + VM_PAGE_SIZE, mem));
+	EXPECT_FALSE(device_reads(ctx, GPA_DATA + VM_PAGE_SIZE, mem, VIA,
+				  guest_page(ctx, VIA)));
+	/* And at zero. */
+	EXPECT_FALSE(device_writes(ctx, 0, mem));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, never_mapped)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 4, guest_page_entry(4, RW));
+	EXPECT_TRUE(writes(ctx, 4, 4));
+	EXPECT_FALSE(writes(ctx, 5, 5));
+	EXPECT_FALSE(writes(ctx, 3, 3));
+	EXPECT_FALSE(reads(ctx, 5, 5));
+}
+
+TEST_F(dma, not_synced)
+{
+	struct ctx *ctx = &self->ctx;
+
+	table_set(ctx, 0, guest_page_entry(0, RW));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, just_unmapped)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	map(_metadata, ctx, 1, guest_page_entry(1, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	map(_metadata, ctx, 0, 0);
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_FALSE(reads(ctx, 0, 0));
+	/* The neighbour is still there. */
+	EXPECT_TRUE(writes(ctx, 1, 1));
+}
+
+TEST_F(dma, unmapped_with_the_unmap_flag)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	table_set(ctx, 0, 0);
+	ASSERT_EQ(1, hc_sync_flags(ctx, 0, 1, PVIOMMU_SYNC_UNMAP));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	/* It does not map. */
+	table_set(ctx, 0, guest_page_entry(0, RW));
+	ASSERT_EQ(1, hc_sync_flags(ctx, 0, 1, PVIOMMU_SYNC_UNMAP));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, unmapped_by_a_list)
+{
+	struct pviommu_range *ranges =
+		(struct pviommu_range *)(self->ctx.vm.mem + GPA_BUFFER);
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	map(_metadata, ctx, 1, guest_page_entry(1, RW));
+	map(_metadata, ctx, 1000, guest_page_entry(2, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	EXPECT_TRUE(writes(ctx, 1000, 2));
+	table_set(ctx, 0, 0);
+	table_set(ctx, 1000, 0);
+	ranges[0] = (struct pviommu_range){ 0, 1 };
+	ranges[1] = (struct pviommu_range){ 1000, 1 };
+	ASSERT_EQ(2, hc_sync_list(ctx, 2, PVIOMMU_SYNC_UNMAP));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_FALSE(writes(ctx, 1000, 2));
+	EXPECT_TRUE(writes(ctx, 1, 1));
+}
+
+TEST_F(dma, middle_of_a_long_run)
+{
+	struct ctx *ctx = &self->ctx;
+	unsigned int i;
+
+	/* Aligned, contiguous in the host, as large as a large page. */
+	ASSERT_EQ(0, madvise(guest_page(ctx, 0), 8UL << 20, MADV_HUGEPAGE));
+	memset(guest_page(ctx, 0), 1, 8UL << 20);
+	for (i = 0; i < 512; i++)
+		table_set(ctx, 512 + i, guest_page_entry(512 + i, RW));
+	ASSERT_EQ(512, hc_sync(ctx, 512, 512));
+	EXPECT_TRUE(writes(ctx, 512 + 200, 512 + 200));
+	map(_metadata, ctx, 512 + 200, 0);
+	EXPECT_FALSE(writes(ctx, 512 + 200, 512 + 200));
+	EXPECT_TRUE(writes(ctx, 512 + 199, 512 + 199));
+	EXPECT_TRUE(writes(ctx, 512 + 201, 512 + 201));
+	EXPECT_TRUE(writes(ctx, 512, 512));
+	EXPECT_TRUE(writes(ctx, 512 + 511, 512 + 511));
+}
+
+TEST_F(dma, read_only_entry)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	map(_metadata, ctx, 0, guest_page_entry(0, PVIOMMU_ENTRY_READ));
+	EXPECT_TRUE(reads(ctx, 0, 0));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, write_only_entry)
+{
+	struct ctx *ctx = &self->ctx;
+
+	/* That it may be read none the less is VT-d's. */
+	map(_metadata, ctx, 0, guest_page_entry(0, PVIOMMU_ENTRY_WRITE));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, another_frame)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	map(_metadata, ctx, 0, guest_page_entry(1, RW));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_TRUE(writes(ctx, 0, 1));
+}
+
+TEST_F(dma, refused_entry)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	table_set(ctx, 0, guest_page_entry(0, RW) | 4);
+	ASSERT_EQ(PVIOMMU_RC_BAD_ENTRY, hc_sync(ctx, 0, 1));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, after_disable)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	ASSERT_EQ(0, hc(ctx, PVIOMMU_OP_DISABLE, 0, 0, 0));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_EQ(ctx->pins, pins_now());
+	/* Enabled again, and not yet synced. */
+	ASSERT_EQ(0, hc(ctx, PVIOMMU_OP_ENABLE, GPA_DIRECTORY, 0, 0));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, after_reset)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	ASSERT_EQ(0, __reset(ctx->fd, PVIOMMU_APERTURE_ALL));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_EQ(ctx->pins, pins_now());
+	ASSERT_EQ(PVIOMMU_RC_NOT_ENABLED, hc_sync(ctx, 0, 1));
+}
+
+TEST_F(dma, before_enable)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	/* Attached anew: as at the start of the VM. */
+	ASSERT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
+	ASSERT_EQ(0, __attach(ctx->fd, 0, ctx->edu.device_fd, ctx->edu_host,
+			      GUEST_DEVFN));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	ASSERT_EQ(0, hc(ctx, PVIOMMU_OP_ENABLE, GPA_DIRECTORY, 0, 0));
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_F(dma, after_detach)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	ASSERT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_EQ(ctx->pins, pins_now());
+}
+
+TEST_F(dma, after_close)
+{
+	struct ctx *ctx = &self->ctx;
+
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	close(ctx->fd);
+	ctx->fd = -1;
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	EXPECT_EQ(ctx->pins, pins_now());
+}
+
+/* The VMM's own mappings do not reach the guest's page table. */
+TEST_F(dma, vfio_map_is_apart)
+{
+	struct ctx *ctx = &self->ctx;
+	struct {
+		__u32 argsz, flags;
+		__u64 vaddr, iova, size;
+	} dma_map = {
+		.argsz = sizeof(dma_map), .flags = 3,
+		.vaddr = (__u64)guest_page(ctx, 2), .iova = page_iova(2),
+		.size = VM_PAGE_SIZE,
+	};
+
+	map(_metadata, ctx, 1, guest_page_entry(1, RW));
+	EXPECT_TRUE(writes(ctx, 1, 1));
+	/* VFIO_IOMMU_MAP_DMA */
+	ASSERT_EQ(0, ioctl(ctx->edu.container_fd, _IO(';', 100 + 13), &dma_map));
+	EXPECT_FALSE(writes(ctx, 2, 2));
+	EXPECT_TRUE(writes(ctx, 1, 1));
+}
+
+/* The memory behind a frame is exchanged: the next sync follows. */
+TEST_F(dma, memslot_moves_to_other_memory)
+{
+	struct ctx *ctx = &self->ctx;
+	__u8 *a = mmap(NULL, 2 * VM_PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u8 *b = a + VM_PAGE_SIZE;
+
+	ASSERT_NE(MAP_FAILED, a);
+	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, a, VM_PAGE_SIZE, 0));
+	map(_metadata, ctx, 0, 1UL << 32 | RW);
+	EXPECT_TRUE(device_writes(ctx, page_iova(0), a));
+
+	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, a, 0, 0));
+	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, b, VM_PAGE_SIZE, 0));
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+	EXPECT_FALSE(device_writes(ctx, page_iova(0), a));
+	EXPECT_TRUE(device_writes(ctx, page_iova(0), b));
+
+	/* No memory there any more. */
+	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, b, 0, 0));
+	ASSERT_EQ(PVIOMMU_RC_NO_RAM, hc_sync(ctx, 0, 1));
+	EXPECT_FALSE(device_writes(ctx, page_iova(0), b));
+}
+
+/* Another memslot comes and goes: what is mapped stays, without a gap. */
+TEST_F(dma, memslot_elsewhere_changes)
+{
+	struct pviommu_aperture_stats before, after;
+	struct ctx *ctx = &self->ctx;
+	void *mem = mmap(NULL, VM_PAGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, mem);
+	map(_metadata, ctx, 0, guest_page_entry(0, RW));
+	EXPECT_TRUE(writes(ctx, 0, 0));
+	ASSERT_EQ(0, __stats(ctx->fd, 0, &before));
+	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, mem, VM_PAGE_SIZE, 0));
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+	ASSERT_EQ(0, __stats(ctx->fd, 0, &after));
+	EXPECT_EQ(before.unmapped, after.unmapped);
+	EXPECT_EQ(before.pinned, after.pinned);
+	EXPECT_TRUE(writes(ctx, 0, 0));
+}
+
+TEST_HARNESS_MAIN
