@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# make			modules, against the headers in KDIR
+# make			modules and tools, against the headers in KDIR
+# make selftests	the kselftests
+# make demo		show it work, under emulation
+# make test		run all tests, under emulation
+# make lint		check the sources
+# make install		modules, module options, tools and headers
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
+prefix ?= /usr/local
 
+RIG := tools/testing/rig/rig
 KBUILD = $(MAKE) -C $(KDIR) M=$(CURDIR) CONFIG_KVM_PVIOMMU=m CONFIG_PVIOMMU=m
 
-all: modules
+all: modules tools
 
 check-kernel:
 	@scripts/check-kernel $(KDIR)
@@ -14,4 +21,36 @@ check-kernel:
 modules: check-kernel
 	$(KBUILD) modules
 
-.PHONY: all check-kernel modules
+tools:
+	$(MAKE) -C tools/pviommu
+
+selftests:
+	$(MAKE) -C tools/testing/selftests/pviommu
+
+demo:
+	$(RIG) demo
+
+test:
+	$(RIG) test
+
+lint:
+	scripts/lint
+
+install: check-kernel
+	$(KBUILD) INSTALL_MOD_PATH=$(DESTDIR) modules_install
+	install -D -m 644 drivers/iommu/pv/pviommu-modprobe.conf \
+		$(DESTDIR)/lib/modprobe.d/pviommu.conf
+	install -D -m 644 -t $(DESTDIR)$(prefix)/include/linux \
+		include/uapi/linux/pviommu.h include/uapi/linux/pviommu_abi.h
+	$(MAKE) -C tools/pviommu install prefix=$(prefix) DESTDIR=$(DESTDIR)
+
+# Kbuild's own clean wants a kernel; what it would remove is known without one.
+clean:
+	$(MAKE) -C tools/pviommu clean
+	$(MAKE) -C tools/testing/selftests/pviommu clean
+	find . -path ./out -prune -o \( -name '*.o' -o -name '*.ko' \
+		-o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
+		-o -name '*.symvers' -o -name '*.order' \
+		-o -name '.module-common.c' \) -exec rm -f {} +
+
+.PHONY: all check-kernel modules tools selftests demo test lint install clean

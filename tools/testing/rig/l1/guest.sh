@@ -1,0 +1,130 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Functions for jobs in the emulated host: guests. Loaded by lib.sh.
+#
+# There may be several; the functions are about the one that was started or
+# selected last, $guest, with the VMM $guest_pid.
+#
+# A guest's directory /run/guest/NAME holds the process id of its VMM ("pid"),
+# the pipes of its control channel, all that it has said on it ("said") and how
+# many lines of that have been dealt with ("heard").
+
+# Where a guest finds its devices. Jobs use these.
+# shellcheck disable=SC2034
+GUEST_NVME=05.0
+# shellcheck disable=SC2034
+GUEST_EDU=06.0
+
+KERNEL_IMAGE=$(echo /run/kernel/boot/vmlinuz-*)
+
+# guest_start NAME CMDLINE QEMU-ARGUMENT...
+#
+# GUEST_WRAP: what to put before the VMM's command line, as "pviommu run ... --"
+# GUEST_NO_REBOOT: empty if the guest may reboot
+#
+# -xsave: the sizes that emulated XSAVE reports make the guest's kernel warn.
+guest_start() {
+	guest=$1
+	state=/run/guest/$guest
+	cmdline="console=ttyS0 rdinit=/init loglevel=5 edd=off panic=-1 oops=panic panic_on_warn=1"
+	cmdline="$cmdline rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 $2"
+	shift 2
+	rm -rf "$state"
+	mkdir -p "$state"
+	mkfifo "$state/control.in" "$state/control.out"
+	echo 0 >"$state/heard"
+	: >"$state/said"
+	cat "$state/control.out" >"$state/said" &
+	# GUEST_WRAP is a list of words.
+	# shellcheck disable=SC2086
+	$GUEST_WRAP qemu-system-x86_64 -M q35,kernel-irqchip=split -accel kvm -cpu host,-xsave \
+		-smp "${GUEST_CPUS:-1}" -m "${GUEST_MEMORY:-512}" -bios qboot.rom \
+		-nodefaults -display none ${GUEST_NO_REBOOT--no-reboot} \
+		-chardev "file,id=console,path=$LOG/guest-$guest.console" \
+		-serial chardev:console \
+		-chardev "pipe,id=control,path=$state/control" -serial chardev:control \
+		-kernel "$KERNEL_IMAGE" -initrd /run/rig/guest.cpio \
+		-append "$cmdline" "$@" \
+		</dev/null >"$LOG/guest-$guest.qemu" 2>&1 7>&- &
+	guest_pid=$!
+	echo $guest_pid >"$state/pid"
+	echo "guest $guest: process $guest_pid"
+}
+
+# guest_select NAME
+guest_select() {
+	guest=$1
+	state=/run/guest/$guest
+	guest_pid=$(cat "$state/pid")
+}
+
+guest_alive() {
+	kill -0 "$guest_pid" 2>/dev/null
+}
+
+guest_failed() {
+	tail -n 5 "$LOG/guest-$guest.qemu"
+	kill -KILL "$guest_pid" 2>/dev/null
+	wait "$guest_pid"
+	fail "guest $guest: $*"
+}
+
+# Its next complete line in $line; false if there is none.
+guest_listen() {
+	heard=$(cat "$state/heard")
+	[ "$(wc -l <"$state/said")" -gt "$heard" ] || return
+	heard=$((heard + 1))
+	echo $heard >"$state/heard"
+	line=$(sed -n "${heard}p" "$state/said")
+}
+
+# guest_until WORD...: passes the guest's lines on as results, "guest NAME
+# WORD...", until it says this one. They are in $LOG/said too. Time out on silence,
+# of the console too.
+#
+# GUEST_WATCH: a command to run a few times a second meanwhile
+guest_until() {
+	size=''
+	waited=0
+	dead=false
+	while :; do
+		if guest_listen; then
+			waited=0
+			result "guest $guest $line"
+			echo "guest $guest $line" >>"$LOG/said"
+			[ "$line" != "$*" ] || return 0
+			case $line in
+			verdict*) guest_failed "$line, but not: $*" ;;
+			esac
+			continue
+		fi
+		! $dead || guest_failed "ended before: $*"
+		sleep 0.2
+		# Its last words may still be on their way.
+		guest_alive || dead=true
+		[ -z "$GUEST_WATCH" ] || $GUEST_WATCH
+		now=$(stat -c %s "$LOG/guest-$guest.console" 2>/dev/null)
+		[ "$now" = "$size" ] || waited=0
+		size=$now
+		waited=$((waited + 1))
+		[ $waited -lt $((GUEST_SILENCE * 5)) ] || guest_failed "silent, no: $*"
+	done
+}
+
+# Lets a guest that has paused go on.
+guest_go() {
+	echo go 1<>"$state/control.in"
+}
+
+# Waits for the guest's own verdict, then for the end of its VMM.
+guest_end() {
+	guest_until verdict 0
+	waited=0
+	while guest_alive; do
+		sleep 0.1
+		waited=$((waited + 1))
+		[ $waited -lt $((GUEST_SILENCE * 10)) ] || guest_failed "does not power off"
+	done
+	wait "$guest_pid" || guest_failed "the VMM ended with $?"
+}

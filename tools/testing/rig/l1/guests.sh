@@ -1,0 +1,123 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Job: the same guest under plain VFIO and behind pviommu, lazy and strict, each
+# with a disk and an edu device of its own.
+#
+# They go through their paces one after another, and stay. Then they are measured
+# in turns, rig.rounds times: so whatever slows this machine down for a while
+# slows down all three. Whoever has no turn stands still.
+#
+# Variables come from lib.sh.
+# shellcheck disable=SC2034,SC2154
+
+MIB=1048576
+DATA_LENGTH=$((64 * MIB))
+WRITE_LENGTH=$((8 * MIB))
+
+MODES="plain lazy strict"
+
+# sample_stats POINT: the counters of the guest's aperture now.
+sample_stats() {
+	stats=$(aperture_stats "$guest_pid" | tr '\n' ' ')
+	[ -z "$stats" ] || result "stats $guest $1 $stats"
+}
+
+# sample POINT: also what is locked for the guest. The others stand still, so that
+# a change of the pin counters is its doing.
+sample() {
+	result "locked $guest $1 $(locked_kib "$guest_pid") $(($(pins) - pins_before))"
+	sample_stats "$1"
+}
+
+watch_locked() {
+	sample peak
+}
+
+# nth NUMBER WORD...: counts from 1
+nth() {
+	shift "$1"
+	echo "$1"
+}
+
+# step NAME: lets the guest take its next step, which is this one.
+step() {
+	guest_go
+	guest_until pause "$1"
+}
+
+# paces MODE NUMBER: starts the guest, has it do everything but the measurements.
+paces() {
+	mode=$1
+	# Lists of words.
+	# shellcheck disable=SC2086
+	nvme=$(nth "$2" $NVMES) edu=$(nth "$2" $EDUS)
+	steps=idle,md5,write,edu
+	cmdline="rig.data_length=$DATA_LENGTH rig.write_offset=$DATA_LENGTH"
+	cmdline="$cmdline rig.write_length=$WRITE_LENGTH rig.write_seed=$2"
+	GUEST_WRAP=''
+	case $mode in
+	lazy) cmdline="$cmdline iommu.strict=0" ;;
+	strict) cmdline="$cmdline iommu.strict=1" ;;
+	esac
+	if [ "$mode" != plain ]; then
+		steps=pviommu,$steps
+		GUEST_WRAP="$BIN/pviommu run --device $nvme=00:$GUEST_NVME"
+		GUEST_WRAP="$GUEST_WRAP --device $edu=00:$GUEST_EDU --"
+	fi
+	measurements=$(yes time4k,time128k | head -n "$rounds" | tr '\n' ,)
+
+	pins_before=$(pins)
+	result "begin $mode"
+	guest_start "$mode" "$cmdline rig.steps=$steps,$measurements" \
+		-device "vfio-pci,host=$nvme,addr=$GUEST_NVME" \
+		-device "vfio-pci,host=$edu,addr=$GUEST_EDU"
+	guest_until pause booted
+	for point in $(echo "$steps" | tr , ' '); do
+		GUEST_WATCH=''
+		case $point in
+		md5 | write) GUEST_WATCH=watch_locked ;;
+		esac
+		step "$point"
+		sample "$point"
+	done
+	GUEST_WATCH=''
+	result "write $mode $(($2 - 1)) $DATA_LENGTH $WRITE_LENGTH $2"
+}
+
+measure() {
+	for round in $(seq "$rounds"); do
+		for mode in $MODES; do
+			guest_select "$mode"
+			for point in time4k time128k; do
+				step $point
+				sample_stats $point
+			done
+		done
+	done
+}
+
+rounds=$(option rounds)
+load_pviommu
+# Lists of words.
+# shellcheck disable=SC2086
+bind_vfio $NVMES $EDUS
+
+pins_at_start=$(pins)
+number=0
+for mode in $MODES; do
+	number=$((number + 1))
+	paces "$mode" $number
+done
+
+turn_begin
+measure
+turn_end
+
+for mode in $MODES; do
+	guest_select "$mode"
+	guest_go
+	guest_end
+done
+result "leaked $(($(pins) - pins_at_start))"
+rmmod kvm_pviommu || fail "kvm-pviommu.ko does not unload"

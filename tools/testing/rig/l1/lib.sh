@@ -1,0 +1,113 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Functions for jobs in the emulated host.
+#
+# Jobs use these variables.
+# shellcheck disable=SC2034
+
+# option NAME: value of rig.NAME on the kernel command line.
+option() {
+	sed -n "s/.*\brig\.$1=\([^ ]*\).*/\1/p" /proc/cmdline
+}
+
+IOMMU=$(option iommu)
+EDUS=$(option edu | tr , ' ')
+NVMES=$(option nvme | tr , ' ')
+EDU=${EDUS%% *}
+NVME=${NVMES%% *}
+NET=$(option net)
+GUEST_SILENCE=$(option guest_silence)
+LOG=/run/rig/log
+BIN=/run/rig/bin
+DEBUGFS=/sys/kernel/debug/pviommu
+
+# result WORD...: a line on the result channel.
+result() {
+	echo "$*" >&7
+}
+
+# turn_begin, turn_end: between them no other emulated host runs on this machine.
+turn_begin() {
+	result "turn ask"
+	while [ ! -e /run/rig/turn ]; do
+		sleep 0.1
+	done
+}
+
+turn_end() {
+	result "turn done"
+	while [ -e /run/rig/turn ]; do
+		sleep 0.1
+	done
+}
+
+fail() {
+	echo "FAIL: $*"
+	result "failure $*"
+	exit 1
+}
+
+modprobe() {
+	/sbin/modprobe -d /run/kernel "$@"
+}
+
+load_kvm() {
+	modprobe kvm-amd || fail "no kvm-amd"
+}
+
+load_vfio() {
+	modprobe vfio-pci || fail "no vfio-pci"
+}
+
+# Loads our host module, after KVM's and VFIO's, which it uses.
+load_pviommu() {
+	[ -e $BIN/kvm-pviommu.ko ] || fail "kvm/kvm-pviommu.ko is not built"
+	load_kvm
+	load_vfio
+	[ -e /dev/pviommu ] || insmod $BIN/kvm-pviommu.ko || fail "kvm-pviommu.ko does not load"
+}
+
+# bind_vfio BDF...: hands devices to vfio-pci.
+bind_vfio() {
+	load_vfio
+	for bdf; do
+		device=/sys/bus/pci/devices/$bdf
+		[ -e "$device/iommu_group" ] || fail "$bdf is behind no IOMMU"
+		[ ! -e "$device/driver" ] || echo "$bdf" >"$device/driver/unbind"
+		echo vfio-pci >"$device/driver_override"
+		echo "$bdf" >/sys/bus/pci/drivers_probe
+		[ "$(basename "$(readlink "$device/driver")")" = vfio-pci ] ||
+			fail "$bdf does not bind to vfio-pci"
+	done
+}
+
+# unbind_vfio BDF...: gives devices back to the drivers of their choice.
+unbind_vfio() {
+	for bdf; do
+		device=/sys/bus/pci/devices/$bdf
+		[ ! -e "$device/driver" ] || echo "$bdf" >"$device/driver/unbind"
+		echo >"$device/driver_override"
+	done
+}
+
+# Pages pinned for long-term DMA since boot and not released, on all processors.
+pins() {
+	echo 1 >/proc/sys/vm/stat_refresh
+	awk '$1 == "nr_foll_pin_acquired" { n += $2 }
+	     $1 == "nr_foll_pin_released" { n -= $2 }
+	     END { print n }' /proc/vmstat
+}
+
+# locked_kib PID: VmLck + VmPin, which is where the two ways of VFIO account.
+locked_kib() {
+	awk '$1 == "VmLck:" || $1 == "VmPin:" { n += $2 } END { print n + 0 }' "/proc/$1/status"
+}
+
+# aperture_stats PID: the host module's counters for a VMM, "name value" lines.
+aperture_stats() {
+	cat $DEBUGFS/vm-"$1"-*/aperture-* 2>/dev/null
+}
+
+# shellcheck disable=SC1091
+. /run/rig/l1/guest.sh

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots host and guest kernels under emulation. L0 is this machine, L1 the
+emulated host, L2 the guest."""
+
+import argparse
+import signal
+import sys
+
+from riglib import boot, common, demo, host, kernel, suite
+
+
+def cmd_kernel(_):
+    print(kernel.prepare().kdir)
+
+
+def cmd_source(_):
+    print(kernel.source(kernel.prepare(newest_cached=True)))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="rig", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser(
+        "kernel", help="fetch the stock kernel; print where its headers are (KDIR)")
+    command.set_defaults(run=cmd_kernel)
+
+    command = commands.add_parser(
+        "source", help="fetch checkpatch and the kselftest harness; print the directory "
+                       "that has them at their places in a kernel tree")
+    command.set_defaults(run=cmd_source)
+
+    command = commands.add_parser(
+        "boot", help="boot a host and run a shell script in it",
+        description="Boots a host and runs SCRIPT in it with l1/lib.sh loaded. Its output "
+                    "goes to standard output. Build products of the tree are in "
+                    "/run/rig/bin, extra files in /run/rig/extra.")
+    command.add_argument("--iommu", choices=host.IOMMU_DEVICES, default="amd-vi")
+    command.add_argument("--script", help="default: read from standard input")
+    command.add_argument("--modules", help="directory of modules to use instead of the tree's")
+    command.add_argument("--extra", action="append", default=[], help="another file for the host")
+    command.add_argument("--snoop-control", action="store_true",
+                         help="vt-d: the IOMMU can enforce cache coherency")
+    command.add_argument("--net", action="store_true", help="an e1000e to pass through")
+    command.add_argument("--cpus", type=int, default=1)
+    command.add_argument("--memory", type=int, default=2560, help="MiB of the host")
+    command.add_argument("--append", default="", help="more for the host's kernel command line")
+    command.add_argument("--silence", type=float, default=host.HOST_SILENCE,
+                         help="seconds without a sign of life that end the run")
+    command.add_argument("--name", default="boot", help="name of the run directory in out/rig")
+    command.set_defaults(run=boot.command)
+
+    command = commands.add_parser("demo", help="the demonstration; writes out/demo.json")
+    command.set_defaults(run=demo.command)
+
+    command = commands.add_parser("test", help="all tests, as TAP")
+    command.set_defaults(run=suite.command)
+    return parser.parse_args()
+
+
+def main():
+    # Whoever waits for an emulator ends it then, keeps the logs and reports.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: common.STOP.set())
+    args = arguments()
+    try:
+        return args.run(args)
+    except common.RigError as error:
+        print(f"rig: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One host, one script: for looking around."""
+
+import pathlib
+import sys
+import tempfile
+
+from . import common, console, guest, host, kernel, rundir
+
+
+def command(args):
+    chosen = kernel.prepare(newest_cached=True)
+    run_dir = rundir.create(args.name)
+    with tempfile.NamedTemporaryFile("w") as typed:
+        job = args.script
+        if not job:
+            typed.write(sys.stdin.read())
+            typed.flush()
+            job = typed.name
+        share = rundir.freeze(run_dir, pathlib.Path(job), args.modules, args.extra)
+    guest.install(chosen, share)
+    spec = host.Spec(
+        iommu=args.iommu, kernel=chosen, run_dir=run_dir, share=share,
+        disks=rundir.make_disks(run_dir, len(host.NVME_SLOTS)), snoop_control=args.snoop_control, net=args.net,
+        memory_mib=args.memory, cpus=args.cpus, append=args.append, silence=args.silence,
+        echo=True)
+    common.progress(f"booting a host with {args.iommu}, logs in {run_dir}")
+    outcome = host.boot(spec)
+    for line in outcome.results:
+        print(line)
+    for failure in outcome.failures:
+        common.progress(f"FAILED: {failure}")
+    if outcome.failures:
+        for line in console.tail(run_dir / "console.log"):
+            print("  |", line, file=sys.stderr)
+        return 1
+    common.progress("passed")
+    return 0

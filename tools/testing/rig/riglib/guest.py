@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the guest is made of: its programs, its modules, its initramfs."""
+
+import pathlib
+import shutil
+import subprocess
+
+from . import cache, common, initramfs
+
+SOURCES = common.RIG / "l2"
+
+
+def _build(command, what):
+    done = subprocess.run(command, check=False, text=True, capture_output=True)
+    if done.returncode:
+        raise common.RigError(f"{what} does not build:\n{done.stdout}{done.stderr}")
+
+
+def _programs(kernel):
+    """Our own test programs, built for @kernel; from the cache when unchanged."""
+    sources = [SOURCES / name for name in ("edu_dma.c", "diskio.c", "Kbuild")]
+    name = cache.key("guest", kernel.root.name, *sources)
+
+    def fill(root):
+        for source in sources:
+            shutil.copy2(source, root)
+        _build(["make", "-C", kernel.kdir, f"M={root}", "modules"], "edu_dma.ko")
+        _build(["gcc", "-static", "-O2", "-o", root / "diskio", root / "diskio.c"], "diskio")
+
+    root = cache.get(f"guest/{name}", fill, 64, "the guest's programs")
+    return [root / "edu_dma.ko", root / "diskio"]
+
+
+def install(kernel, share):
+    """Writes the guest's initramfs into the share, with the frozen pviommu.ko if there."""
+    extra = _programs(kernel)
+    driver = pathlib.Path(share) / "bin" / "pviommu.ko"
+    if driver.exists():
+        extra.append(driver)
+    initramfs.guest(kernel, pathlib.Path(share) / "guest.cpio", extra)

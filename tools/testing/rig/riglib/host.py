@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The emulated host: QEMU's command line, its life and its verdict."""
+
+import dataclasses
+import pathlib
+import subprocess
+import sys
+import time
+
+from . import common, console, initramfs, kernel as kernels, qmp, turns
+
+IOMMU_DEVICES = {
+    "amd-vi": "amd-iommu,intremap=on",
+    "vt-d": "intel-iommu,intremap=on",
+}
+
+# Where the host finds its passthrough devices, enough for three guests. lib.sh
+# is told.
+EDU_SLOTS = ("10", "14", "18")
+NVME_SLOTS = ("11", "15", "19")
+NET_SLOT = "12"
+
+# Seconds without a sign of life after which a level gives up. The guest's is
+# the shortest, so that the innermost speaks first.
+GUEST_SILENCE = 60
+HOST_SILENCE = 120
+
+QEMU = "qemu-system-x86_64"
+
+
+@dataclasses.dataclass
+class Spec:
+    """What to boot. @share appears in the host as /run/rig."""
+    iommu: str
+    kernel: kernels.Kernel
+    run_dir: pathlib.Path
+    share: pathlib.Path
+    disks: list
+    snoop_control: bool = False
+    net: bool = False
+    memory_mib: int = 2560
+    cpus: int = 1
+    append: str = ""
+    silence: float = HOST_SILENCE
+    echo: bool = False
+    turn: turns.Turns = dataclasses.field(default_factory=turns.Turns)
+
+
+@dataclasses.dataclass
+class Outcome:
+    results: list = dataclasses.field(default_factory=list)
+    failures: list = dataclasses.field(default_factory=list)
+
+    def values(self, name):
+        """What follows @name on the result lines that begin with it."""
+        lines = (line.split() for line in self.results)
+        return [words[1:] for words in lines if words and words[0] == name]
+
+
+def _kernel_command_line(spec):
+    raised = int(common.seconds(600))
+    return " ".join([
+        "console=ttyS0 rdinit=/init panic=-1 oops=panic panic_on_warn=1",
+        "iommu=nopt intel_iommu=on",
+        # A stolen processor fakes stalls and lockups.
+        "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60",
+        f"sysctl.kernel.hung_task_timeout_secs={raised}",
+        f"rig.guest_silence={int(common.seconds(GUEST_SILENCE))}",
+        f"rig.iommu={spec.iommu}",
+        "rig.edu=" + ",".join(f"0000:00:{slot}.0" for slot in EDU_SLOTS),
+        "rig.nvme=" + ",".join(f"0000:00:{slot}.0" for slot in NVME_SLOTS),
+        f"rig.net=0000:00:{NET_SLOT}.0" if spec.net else "",
+        spec.append,
+    ])
+
+
+def _share(tag, path, readonly):
+    options = "readonly=on,multidevs=remap" if readonly else "multidevs=remap"
+    return ["-fsdev", f"local,id={tag},path={path},security_model=none,{options}",
+            "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+
+
+def _command(spec):
+    iommu = IOMMU_DEVICES[spec.iommu]
+    if spec.iommu == "vt-d" and spec.snoop_control:
+        iommu += ",snoop-control=on"
+    log = spec.run_dir
+    command = [
+        # Not even a killed orchestrator leaves an emulator behind.
+        "setpriv", "--pdeathsig", "KILL",
+        QEMU, "-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi",
+        "-cpu", "EPYC,+svm,+npt,-x2apic", "-smp", str(spec.cpus), "-m", str(spec.memory_mib),
+        "-nodefaults", "-display", "none", "-no-reboot",
+        "-chardev", f"file,id=console,path={log}/console.log", "-serial", "chardev:console",
+        "-chardev", f"file,id=results,path={log}/results.log", "-serial", "chardev:results",
+        "-device", iommu,
+        *_share("root", "/", True),
+        *_share("kernel", spec.kernel.root, True),
+        *_share("rig", spec.share, False),
+        "-kernel", spec.kernel.image, "-initrd", initramfs.host(spec.kernel),
+        "-append", _kernel_command_line(spec),
+    ]
+    for slot in EDU_SLOTS:
+        command += ["-device", f"edu,addr={slot}.0,dma_mask=0xffffffff"]
+    for slot, disk in zip(NVME_SLOTS, spec.disks):
+        command += ["-drive", f"file={disk},if=none,id=disk{slot},format=raw",
+                    "-device", f"nvme,drive=disk{slot},serial=rig{slot},addr={slot}.0"]
+    if spec.net:
+        command += ["-netdev", "user,id=net",
+                    "-device", f"e1000e,netdev=net,addr={NET_SLOT}.0,romfile="]
+    return command
+
+
+class _Echo:
+    """Copies what is appended to a file to standard output."""
+
+    def __init__(self, path):
+        self.path, self.offset = path, 0
+
+    def copy(self):
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read()
+        self.offset += len(data)
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+
+
+def _signs_of_life(spec):
+    files = [*spec.run_dir.glob("*.log"), *(spec.share / "log").glob("*")]
+    return sum(path.stat().st_size for path in files)
+
+
+def _watch(process, monitor, spec, on_result):
+    """Waits for the emulator. Returns why it had to be ended, or None."""
+    echo = _Echo(spec.share / "log" / "job.log") if spec.echo else None
+    seen, since, told = 0, time.monotonic(), 0
+    while True:
+        ended = process.poll() is not None
+        if echo:
+            echo.copy()
+        lines = _result_lines(spec)
+        for line in lines[told:]:
+            spec.turn.told(monitor, line)
+            if on_result:
+                on_result(line)
+        told = len(lines)
+        if ended:
+            return None
+        if common.STOP.is_set():
+            return "ended by a signal"
+        size = _signs_of_life(spec)
+        if size != seen or spec.turn.stands_still(monitor):
+            seen, since = size, time.monotonic()
+        elif time.monotonic() - since > common.seconds(spec.silence):
+            (spec.run_dir / "hung").write_text(monitor.state())
+            return f"the host was silent for {common.seconds(spec.silence):.0f} s"
+        time.sleep(0.1)
+
+
+def _result_lines(spec):
+    """Complete lines of the result channel."""
+    path = spec.run_dir / "results.log"
+    if not path.exists():
+        return []
+    text = path.read_text(errors="replace")
+    return text[:text.rfind("\n") + 1].splitlines()
+
+
+def _judge(spec, outcome):
+    logs = [spec.run_dir / "console.log", *sorted((spec.share / "log").glob("guest-*.console"))]
+    for log in logs:
+        lines = console.splats(log)
+        if lines:
+            outcome.failures.append(f"{log.name}: {lines[0]}")
+    verdicts = outcome.values("verdict")
+    if not verdicts:
+        outcome.failures.append("the host gave no verdict")
+    elif verdicts[-1] != ["0"]:
+        outcome.failures.append(f"the job in the host failed ({' '.join(verdicts[-1])})")
+
+
+def boot(spec, on_result=None):
+    """Boots the host and lets it run its job; on_result(line) sees results come."""
+    monitor = qmp.Monitor()
+    command = _command(spec) + monitor.arguments()
+    qemu_log = spec.run_dir / "qemu.log"
+    outcome = Outcome()
+    with qemu_log.open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   pass_fds=monitor.file_descriptors())
+        monitor.started()
+        spec.turn.join(monitor, spec.share / "turn")
+        try:
+            reason = _watch(process, monitor, spec, on_result)
+        finally:
+            spec.turn.leave(monitor)
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            monitor.close()
+    outcome.results = _result_lines(spec)
+    if reason:
+        outcome.failures.append(reason)
+    elif process.returncode:
+        outcome.failures.append(f"{QEMU} ended with {process.returncode}: "
+                                + " ".join(console.tail(qemu_log, 3)))
+    _judge(spec, outcome)
+    return outcome

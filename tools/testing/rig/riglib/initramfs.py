@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The initramfs of the host and of the guest."""
+
+import lzma
+import pathlib
+
+from . import cache, common, cpio
+
+BUSYBOX = pathlib.Path("/bin/busybox")
+
+# The emulated host needs no more than its root, which is this machine's.
+HOST_MODULES = ["9p", "9pnet_virtio"]
+GUEST_MODULES = ["nvme"]
+
+
+def _add_modules(archive, kernel, names):
+    order = []
+    for path in kernel.modules(*names):
+        data = path.read_bytes()
+        if path.suffix == ".xz":
+            data = lzma.decompress(data)
+        order.append(path.name.removesuffix(".xz"))
+        archive.file(f"modules/{order[-1]}", data)
+    archive.file("modules/order", "\n".join(order).encode() + b"\n")
+
+
+def _base(init):
+    archive = cpio.Archive()
+    for name in ("dev", "proc", "sys", "root", "tmp"):
+        archive.directory(name)
+    archive.console()
+    archive.file("bin/busybox", BUSYBOX.read_bytes(), 0o755)
+    archive.symlink("bin/sh", "busybox")
+    archive.file("init", init.read_bytes(), 0o755)
+    return archive
+
+
+def host(kernel):
+    """The host's initramfs, from the cache."""
+    init = common.RIG / "l1" / "init"
+    name = cache.key("host", kernel.root.name, " ".join(HOST_MODULES), BUSYBOX, init,
+                     pathlib.Path(__file__), pathlib.Path(cpio.__file__))
+
+    def fill(root):
+        archive = _base(init)
+        _add_modules(archive, kernel, HOST_MODULES)
+        (root / "host.cpio").write_bytes(archive.bytes())
+
+    return cache.get(f"initramfs/{name}", fill, 64, "an initramfs") / "host.cpio"
+
+
+def guest(kernel, path, extra):
+    """Writes the guest's initramfs to @path; @extra: files for its /rig."""
+    archive = _base(common.RIG / "l2" / "init")
+    _add_modules(archive, kernel, GUEST_MODULES)
+    archive.directory("rig")
+    for file in extra:
+        archive.file(f"rig/{file.name}", file.read_bytes(), 0o755)
+    path.write_bytes(archive.bytes())

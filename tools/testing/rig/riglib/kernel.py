@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A stock Debian 6.12 kernel, unpacked beside its headers, not installed."""
+
+import dataclasses
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import tarfile
+
+from . import cache, common, debs
+
+# Raise when unpacking changes: part of the cache key.
+RECIPE = "1"
+
+IMAGE = r"linux-image-(6\.12\.\d+\+deb12-amd64)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    root: pathlib.Path
+
+    @property
+    def release(self):
+        return json.loads((self.root / "manifest.json").read_text())["release"]
+
+    @property
+    def image(self):
+        return self.root / "boot" / f"vmlinuz-{self.release}"
+
+    @property
+    def kdir(self):
+        return self.root / "usr" / "src" / f"linux-headers-{self.release}"
+
+    @property
+    def source_package(self):
+        return "linux-source-" + ".".join(self.release.split(".")[:2])
+
+    def modules(self, *names):
+        """Paths of modules and of what they depend on, in the order of insertion."""
+        paths = []
+        for name in names:
+            listing = subprocess.run(
+                ["modprobe", "-d", self.root, "-S", self.release, "--show-depends", name],
+                check=True, text=True, capture_output=True).stdout
+            for line in listing.splitlines():
+                verb, _, path = line.strip().partition(" ")
+                if verb == "insmod" and path not in paths:
+                    paths.append(path)
+        return [pathlib.Path(path) for path in paths]
+
+
+def _packages(release):
+    version = release.removesuffix("-amd64")
+    return [f"linux-image-{release}", f"linux-headers-{release}",
+            f"linux-headers-{version}-common", f"linux-kbuild-{version}"]
+
+
+def _newest(apt):
+    """(release, package version) of the newest kernel that apt offers, or None."""
+    releases = [re.fullmatch(IMAGE, name)[1] for name in apt.names(IMAGE)]
+    for release in sorted(releases, key=debs.by_version, reverse=True):
+        packages = _packages(release)
+        versions = apt.versions(packages)
+        if len(versions) == len(packages) and len(set(versions)) == 1:
+            return release, versions[0]
+    return None
+
+
+def _directory(release, version):
+    return f"kernels/{release}_{cache.key(RECIPE, release, version)}"
+
+
+def _newest_cached():
+    manifests = common.cache().glob("kernels/*/manifest.json")
+    found = {json.loads(path.read_text())["release"]: path.parent for path in manifests}
+    if not found:
+        return None
+    return found[max(found, key=debs.by_version)]
+
+
+def _relocate_headers(root, release):
+    """Debian's headers include their common part by an absolute path."""
+    makefile = root / "usr" / "src" / f"linux-headers-{release}" / "Makefile"
+    text = makefile.read_text()
+    here = "$(dir $(realpath $(lastword $(MAKEFILE_LIST))))../"
+    makefile.write_text(text.replace("include /usr/src/", f"include {here}"))
+    for link in (root / "lib" / "modules" / release).glob("*"):
+        if link.is_symlink() and str(link.readlink()).startswith("/"):
+            target = "../../.." + str(link.readlink())
+            link.unlink()
+            link.symlink_to(target)
+
+
+def _fetch(apt, release, version):
+    def fill(root):
+        packages = _packages(release)
+        common.progress(f"fetching kernel {release} ({version})")
+        if not apt.download([f"{name}={version}" for name in packages], root):
+            raise common.RigError(f"cannot fetch {', '.join(packages)}")
+        debs.unpack(root, root)
+        _relocate_headers(root, release)
+        subprocess.run(["depmod", "-b", root, release], check=True)
+        (root / "manifest.json").write_text(
+            json.dumps({"release": release, "version": version, "packages": packages}))
+
+    return cache.make(_directory(release, version), fill, 3072, "a kernel")
+
+
+def prepare(newest_cached=False):
+    """The newest kernel that apt offers; what is in the cache when apt fails.
+
+    @newest_cached: do not ask apt as long as any is in the cache
+    """
+    with cache.lock():
+        if newest_cached and _newest_cached():
+            return Kernel(_newest_cached())
+        for private in (False, True):
+            apt = debs.Apt(private)
+            newest = _newest(apt)
+            if not newest:
+                continue
+            try:
+                return Kernel(_fetch(apt, *newest))
+            except common.RigError as error:
+                common.progress(str(error))
+        root = _newest_cached()
+        if root:
+            common.progress(f"using the cached kernel {root.name}")
+            return Kernel(root)
+    raise common.RigError("apt offers no kernel 6.12 (linux-image-6.12.*+deb12-amd64); "
+                          "Debian 12's security suite, bookworm-security, carries it")
+
+
+# What our checks and tests use of the kernel's source and no header package has.
+SOURCE_FILES = [
+    "scripts/checkpatch.pl",
+    "scripts/const_structs.checkpatch",
+    "scripts/kernel-doc",
+    "scripts/spelling.txt",
+    "tools/testing/selftests/kselftest.h",
+    "tools/testing/selftests/kselftest_harness.h",
+]
+
+
+def source(kernel):
+    """A directory with SOURCE_FILES, at their places in the kernel's tree."""
+    package = kernel.source_package
+
+    def fill(root):
+        common.progress(f"fetching {package}, for a few files of it")
+        if not any(debs.Apt(private).download([package], root) for private in (False, True)):
+            raise common.RigError(f"cannot fetch {package}")
+        debs.unpack(root, root)
+        tarball = root / "usr" / "src" / f"{package}.tar.xz"
+        wanted = {f"{package}/{name}": name for name in SOURCE_FILES}
+        with tarfile.open(tarball) as archive:
+            for member in archive:
+                if member.name in wanted:
+                    path = root / wanted.pop(member.name)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(archive.extractfile(member).read())
+                    path.chmod(member.mode)
+                if not wanted:
+                    break
+        shutil.rmtree(root / "usr")
+        if wanted:
+            raise common.RigError(f"{package} has no {', '.join(wanted)}")
+
+    name = cache.key(kernel.root.name, *SOURCE_FILES)
+    return cache.get(f"source/{name}", fill, 1024, package)
