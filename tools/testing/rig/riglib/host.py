@@ -25,6 +25,9 @@ NET_SLOT = "12"
 GUEST_SILENCE = 60
 HOST_SILENCE = 120
 
+# Seconds of silence after which to look whether the emulator is at fault.
+LOOK_EVERY = 10
+
 QEMU = "qemu-system-x86_64"
 
 
@@ -133,10 +136,17 @@ def _signs_of_life(spec):
     return sum(path.stat().st_size for path in files)
 
 
+def _wake(monitor, spec):
+    """Helps over the emulator's fault, and says so; see Monitor.lost_interrupt()."""
+    if monitor.lost_interrupt():
+        common.progress(f"{spec.iommu}: the emulator lost an interrupt; woken up")
+        monitor.press_key()
+
+
 def _watch(process, monitor, spec, on_result):
     """Waits for the emulator. Returns why it had to be ended, or None."""
     echo = _Echo(spec.share / "log" / "job.log") if spec.echo else None
-    seen, since, told = 0, time.monotonic(), 0
+    seen, since, told, looked = 0, time.monotonic(), 0, time.monotonic()
     while True:
         ended = process.poll() is not None
         if echo:
@@ -154,6 +164,10 @@ def _watch(process, monitor, spec, on_result):
         size = _signs_of_life(spec)
         if size != seen or spec.turn.stands_still(monitor):
             seen, since = size, time.monotonic()
+            looked = since
+        elif time.monotonic() - looked > LOOK_EVERY:
+            looked = time.monotonic()
+            _wake(monitor, spec)
         elif time.monotonic() - since > common.seconds(spec.silence):
             (spec.run_dir / "hung").write_text(monitor.state())
             return f"the host was silent for {common.seconds(spec.silence):.0f} s"

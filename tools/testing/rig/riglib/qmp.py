@@ -2,6 +2,7 @@
 """QEMU's monitor, over a socket pair."""
 
 import json
+import re
 import socket
 import threading
 
@@ -9,6 +10,8 @@ from . import common
 
 # What to ask of an emulator that has hung.
 STATE = ("info status", "info registers", "info pic", "info lapic")
+
+RFLAGS_IF = 1 << 9
 
 
 class Monitor:
@@ -56,8 +59,24 @@ class Monitor:
             except (OSError, ValueError):
                 return None
 
+    def _human(self, line):
+        return self.command("human-monitor-command", **{"command-line": line}) or "no answer"
+
     def state(self):
         """What the processor and its interrupt controllers are at."""
-        replies = (self.command("human-monitor-command", **{"command-line": line})
-                   for line in STATE)
-        return "\n".join(reply or "no answer" for reply in replies)
+        return "\n".join(self._human(line) for line in STATE)
+
+    def lost_interrupt(self):
+        """Does the processor sleep over an interrupt that it should take?
+
+        TCG, leaving a nested guest, may forget that one was raised at that moment.
+        """
+        registers, lapic = self._human("info registers"), self._human("info lapic")
+        flags = re.search(r"RFL=([0-9a-f]+)", registers)
+        enabled = flags and int(flags[1], 16) & RFLAGS_IF
+        return bool(enabled) and "HLT=1" in registers \
+            and re.search(r"^IRR\s+\d", lapic, re.MULTILINE) is not None
+
+    def press_key(self):
+        """Raises an interrupt that means nothing, and brings up others that wait."""
+        self.command("send-key", keys=[{"type": "qcode", "data": "shift"}])
