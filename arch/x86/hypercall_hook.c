@@ -20,6 +20,11 @@
 
 #include "hypercall_hook.h"
 
+/* Without CONFIG_KVM_SMM no vCPU is ever in that mode. */
+#ifndef HF_SMM_MASK
+#define HF_SMM_MASK	0
+#endif
+
 DEFINE_STATIC_SRCU(hook_srcu);
 
 static pviommu_hypercall_fn hook_fn;
@@ -30,7 +35,7 @@ static u64 hook_nr;
  * one that the operands are meant for. With protected state the registers are
  * not ours to read.
  */
-static bool hook_claims(struct kvm_vcpu *vcpu)
+static bool notrace hook_claims(const struct kvm_vcpu *vcpu)
 {
 	return !vcpu->arch.guest_state_protected &&
 	       !(vcpu->arch.hflags & (HF_GUEST_MASK | HF_SMM_MASK)) &&
@@ -40,7 +45,6 @@ static bool hook_claims(struct kvm_vcpu *vcpu)
 static int hook_emulate_hypercall(struct kvm_vcpu *vcpu)
 {
 	unsigned long *regs = vcpu->arch.regs;
-	bool claimed;
 	int idx, ret;
 
 	/*
@@ -48,11 +52,10 @@ static int hook_emulate_hypercall(struct kvm_vcpu *vcpu)
 	 * for a vCPU that sleeps in there and will return to this text.
 	 */
 	idx = srcu_read_lock(&hook_srcu);
-	claimed = hook_claims(vcpu);
 	ret = kvm_emulate_hypercall(vcpu);
 
 	/* Not on @ret: it is 0 when the guest is being single-stepped. */
-	if (claimed && regs[VCPU_REGS_RAX] == (unsigned long)-KVM_ENOSYS) {
+	if (regs[VCPU_REGS_RAX] == (unsigned long)-KVM_ENOSYS) {
 		const u64 args[3] = {
 			regs[VCPU_REGS_RCX],
 			regs[VCPU_REGS_RDX],
@@ -69,8 +72,14 @@ static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
 				  struct ftrace_regs *fregs)
 {
-	/* The call that hook_emulate_hypercall() makes must reach KVM. */
-	if (!within_module(parent_ip, THIS_MODULE))
+	const struct kvm_vcpu *vcpu =
+		(const struct kvm_vcpu *)ftrace_regs_get_argument(fregs, 0);
+
+	/*
+	 * The call that hook_emulate_hypercall() makes must reach KVM. So do
+	 * all others at once, some of which sleep for as long as a guest likes.
+	 */
+	if (!within_module(parent_ip, THIS_MODULE) && hook_claims(vcpu))
 		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hook_emulate_hypercall);
 }
 
@@ -125,8 +134,8 @@ err_filter:
  *
  * On return no CPU executes this module's hook, and none is going to.
  *
- * Context: process context, sleeps; as long as any vCPU sleeps in KVM's
- * hypercall emulation.
+ * Context: process context, sleeps; as long as a vCPU sleeps in KVM's emulation of
+ * a call that was claimed.
  */
 void pviommu_hook_remove(void)
 {
