@@ -54,7 +54,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	ap->base = base;
 	ap->npages = npages;
 	ap->budget = budget ?: npages;
-	ap->memlock.mm = vm->mm;
+	INIT_LIST_HEAD(&ap->spare_leaves);
 	INIT_LIST_HEAD(&ap->devices);
 	mutex_init(&ap->lock);
 	pviommu_domain_init(&ap->domain, vm->kvm);
@@ -68,9 +68,6 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
  */
 void pviommu_aperture_destroy(struct pviommu_aperture *ap)
 {
-	if (ap->memlock.used)
-		pr_err("%lu pages stay pinned: the IOMMU driver could not unmap them\n",
-		       ap->memlock.used);
 	pviommu_sync_forget(ap);
 	pviommu_sync_batch_free(ap->batch);
 	mutex_destroy(&ap->lock);
@@ -96,12 +93,24 @@ static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
 
 static s64 disable_some(struct pviommu_aperture *ap)
 {
-	ap->enabled = false;
+	WRITE_ONCE(ap->enabled, false);
 	if (pviommu_sync_drop(ap, DROP_MAX))
 		return PVIOMMU_RC_RETRY;
-	pviommu_memlock_trim(&ap->memlock, 0);
+	pviommu_memlock_trim(&ap->vm->memlock);
 	/* What the IOMMU driver failed to unmap. */
-	return ap->memlock.used ? PVIOMMU_RC_HOST_ERROR : 0;
+	return ap->pinned ? PVIOMMU_RC_HOST_ERROR : 0;
+}
+
+static s64 check_enable(struct pviommu_aperture *ap, u64 directory)
+{
+	if (!ap->domain.iommu)
+		return PVIOMMU_RC_NO_ENDPOINT;
+	/* Could have been set up after the VM was bound. */
+	if (ap->vm->kvm->dirty_ring_size) {
+		pr_err_ratelimited("a VM with a dirty ring cannot enable its aperture\n");
+		return PVIOMMU_RC_HOST_ERROR;
+	}
+	return check_directory(ap, directory);
 }
 
 /**
@@ -115,7 +124,7 @@ static s64 disable_some(struct pviommu_aperture *ap)
  *
  * Context: a vCPU of the VM, in its thread.
  * Return: 0 or a PVIOMMU_RC_*. Of those only RETRY and HOST_ERROR may have changed
- * anything: the aperture is disabled then.
+ * anything: the aperture may be disabled then.
  */
 s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 			    u64 flags)
@@ -126,19 +135,10 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 		return PVIOMMU_RC_BAD_ARG;
 
 	mutex_lock(&ap->lock);
-	ret = check_directory(ap, directory);
-	if (!ap->domain.iommu) {
-		ret = PVIOMMU_RC_NO_ENDPOINT;
-	} else if (ap->vm->kvm->dirty_ring_size) {
-		/* Could have been set up after the VM was bound. */
-		pr_err_ratelimited("a VM with a dirty ring cannot enable its aperture\n");
-		ret = PVIOMMU_RC_HOST_ERROR;
-	} else if (!ret) {
-		ret = disable_some(ap);
-		if (!ret) {
-			ap->directory = directory;
-			ap->enabled = true;
-		}
+	ret = check_enable(ap, directory) ?: disable_some(ap);
+	if (!ret) {
+		ap->directory = directory;
+		WRITE_ONCE(ap->enabled, true);
 	}
 	mutex_unlock(&ap->lock);
 	return ret;
@@ -196,10 +196,11 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 	lockdep_assert_held(&ap->lock);
 
 	*stats = ap->stats;
-	stats->pinned = ap->memlock.used;
+	stats->pinned = ap->pinned;
 	stats->budget = ap->budget;
-	stats->charged = ap->memlock.charged;
+	stats->charged = READ_ONCE(ap->vm->memlock.charged);
 	stats->hypercalls = atomic64_read(&ap->hypercalls);
 	stats->refused = atomic64_read(&ap->refused);
 	stats->enabled = ap->enabled;
+	stats->shadow_leaves = ap->nr_leaves;
 }

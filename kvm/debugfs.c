@@ -41,6 +41,7 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(resets);
 	show(enabled);
 	show(devices);
+	show(shadow_leaves);
 #undef show
 	return 0;
 }

@@ -373,6 +373,7 @@ static void device_leave(struct pviommu_device *dev)
 	if (list_empty(&ap->devices)) {
 		pviommu_aperture_drop_all(ap);
 		pviommu_domain_free(&ap->domain);
+		pviommu_sync_abandon(ap);
 		ap->nr_holes = 0;
 	}
 	mutex_unlock(&ap->lock);

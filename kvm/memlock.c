@@ -5,9 +5,9 @@
  * account_locked_vm() takes the mmap lock for writing, which a page fault of any
  * vCPU would wait for, so pages are charged in chunks. When the limit does not
  * allow a whole chunk the exact number is tried: the limit can be used up to
- * its last page.
+ * its last page. What is charged in advance is shared by all apertures of a VM.
  */
-#include <linux/minmax.h>
+#include <linux/math.h>
 #include <linux/mm.h>
 
 #include "pviommu.h"
@@ -17,8 +17,31 @@
 #define SLACK		(2 * CHUNK)
 
 /**
+ * pviommu_memlock_init() - account to the calling process
+ * @ml: zeroed
+ * @mm: the process's, kept by the caller
+ */
+void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm)
+{
+	mutex_init(&ml->lock);
+	ml->mm = mm;
+}
+
+/*
+ * The process may be gone: its mm is kept with mmgrab(), and counting down in it is
+ * harmless then.
+ */
+static void keep(struct pviommu_memlock *ml, unsigned long npages)
+{
+	if (ml->charged <= npages)
+		return;
+	account_locked_vm(ml->mm, ml->charged - npages, false);
+	WRITE_ONCE(ml->charged, npages);
+}
+
+/**
  * pviommu_memlock_charge() - account for pages about to be pinned
- * @ml: accounting, under its owner's lock
+ * @ml: accounting
  * @npages: pages
  *
  * Context: the VMM's own thread: its limit and its capabilities count. Takes
@@ -27,53 +50,50 @@
  */
 int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages)
 {
-	unsigned long need = ml->used + npages;
+	unsigned long need, want;
+	int ret = 0;
 
+	mutex_lock(&ml->lock);
+	need = ml->used + npages;
 	if (need > ml->charged) {
-		unsigned long want = round_up(need, CHUNK);
-
+		want = round_up(need, CHUNK);
 		if (account_locked_vm(ml->mm, want - ml->charged, true)) {
-			int ret;
-
 			want = need;
 			ret = account_locked_vm(ml->mm, want - ml->charged,
 						true);
-			if (ret)
-				return ret;
 		}
-		ml->charged = want;
+		if (!ret)
+			WRITE_ONCE(ml->charged, want);
 	}
-	ml->used = need;
-	return 0;
+	if (!ret)
+		ml->used = need;
+	mutex_unlock(&ml->lock);
+	return ret;
 }
 
 /**
  * pviommu_memlock_uncharge() - account for pages that were unpinned
- * @ml: accounting, under its owner's lock
+ * @ml: accounting
  * @npages: pages, charged before
  *
  * Context: any process. Takes the mmap lock now and then.
  */
 void pviommu_memlock_uncharge(struct pviommu_memlock *ml, unsigned long npages)
 {
+	mutex_lock(&ml->lock);
 	ml->used -= npages;
 	if (ml->charged - ml->used > SLACK)
-		pviommu_memlock_trim(ml, round_up(ml->used, CHUNK));
+		keep(ml, round_up(ml->used, CHUNK));
+	mutex_unlock(&ml->lock);
 }
 
 /**
  * pviommu_memlock_trim() - give back what was charged in advance
- * @ml: accounting, under its owner's lock
- * @keep: pages that stay charged; at least what is in use
- *
- * The process may be gone: its mm is kept with mmgrab(), and counting down in it
- * is harmless then.
+ * @ml: accounting
  */
-void pviommu_memlock_trim(struct pviommu_memlock *ml, unsigned long keep)
+void pviommu_memlock_trim(struct pviommu_memlock *ml)
 {
-	keep = max(keep, ml->used);
-	if (ml->charged <= keep)
-		return;
-	account_locked_vm(ml->mm, ml->charged - keep, false);
-	ml->charged = keep;
+	mutex_lock(&ml->lock);
+	keep(ml, ml->used);
+	mutex_unlock(&ml->lock);
 }

@@ -6,6 +6,7 @@
  *   vm.c		one VM's pviommu: from a vCPU to its apertures
  *   hypercall.c	what a guest can ask, and the answers
  *   aperture.c		an aperture: window, budget, life
+ *   table.c		the guest's table, as memory
  *   sync.c		the table is compared with the shadow, and the hardware follows
  *   domain.c		an aperture's IOMMU domain
  *   device.c		devices: taken from VFIO, and left blocked
@@ -21,6 +22,7 @@
  *   pviommu_vm::lock	its apertures' devices and endpoints; ioctls
  *   pviommu_aperture::lock	table, shadow, domain and everything pinned
  *   pviommu_domain::lock	unmap until flush, against groups that move
+ *   pviommu_memlock::lock	what is charged to the VMM
  *   mmap_lock		of the VMM, inside pin and account
  *   device_list_lock	all attached devices; a leaf
  *   vm_hash_lock	all bound VMs; a leaf
@@ -66,6 +68,20 @@ struct pviommu_aperture;
 struct pviommu_sync_batch;
 
 /**
+ * struct pviommu_memlock - pages charged to a process's RLIMIT_MEMLOCK
+ * @lock: guards all below
+ * @mm: the process
+ * @charged: pages charged; at least @used; read without @lock for statistics
+ * @used: pages that are really pinned
+ */
+struct pviommu_memlock {
+	struct mutex lock;	/* see above */
+	struct mm_struct *mm;
+	unsigned long charged;
+	unsigned long used;
+};
+
+/**
  * struct pviommu_vm - one open /dev/pviommu
  * @mm: of the process that opened it; held with mmgrab(), so compared and
  *	accounted to, never used to reach memory
@@ -77,6 +93,7 @@ struct pviommu_sync_batch;
  * @lock: guards what ioctls change: @vm_file, and the apertures' devices
  * @nr_apertures: read without the lock: an aperture is complete before it counts
  * @apertures: by id
+ * @memlock: accounting of what is pinned, of all apertures
  * @debugfs: its directory
  */
 struct pviommu_vm {
@@ -90,19 +107,8 @@ struct pviommu_vm {
 	struct mutex lock;	/* see above */
 	unsigned int nr_apertures;
 	struct pviommu_aperture *apertures[PVIOMMU_MAX_APERTURES];
+	struct pviommu_memlock memlock;
 	struct dentry *debugfs;
-};
-
-/**
- * struct pviommu_memlock - pages charged to a process's RLIMIT_MEMLOCK
- * @mm: the process
- * @charged: pages charged; at least @used
- * @used: pages that are really pinned
- */
-struct pviommu_memlock {
-	struct mm_struct *mm;
-	unsigned long charged;
-	unsigned long used;
 };
 
 /**
@@ -129,7 +135,7 @@ struct pviommu_domain {
  * @npages: pages in the window
  * @budget: most pages that may be pinned
  * @devices: attached devices; pviommu_vm::lock
- * @lock: guards everything below
+ * @lock: guards everything below, down to @stats
  * @domain: what the hardware follows
  * @nr_holes: elements in @holes
  * @holes: reserved window pages: nothing is ever mapped there
@@ -137,9 +143,11 @@ struct pviommu_domain {
  * @directory: GPA of the guest's directory
  * @shadow: struct pviommu_shadow_leaf by window page / 512
  * @nr_leaves: elements in @shadow
- * @memlock: accounting of what is pinned
+ * @spare_leaves: those in which nothing is mapped
+ * @nr_spare_leaves: of them
+ * @pinned: pages that are pinned; all are in @shadow
  * @batch: scratch memory of a sync
- * @stats: what PVIOMMU_STATS reports, but for the two below
+ * @stats: what PVIOMMU_STATS reports, but for what is counted elsewhere
  * @hypercalls: that named the aperture; without the lock
  * @refused: answered with a PVIOMMU_RC_* code; without the lock
  */
@@ -160,7 +168,9 @@ struct pviommu_aperture {
 	gpa_t directory;
 	struct xarray shadow;
 	unsigned long nr_leaves;
-	struct pviommu_memlock memlock;
+	struct list_head spare_leaves;
+	unsigned long nr_spare_leaves;
+	unsigned long pinned;
 	struct pviommu_sync_batch *batch;
 	struct pviommu_aperture_stats stats;
 
@@ -204,8 +214,12 @@ void pviommu_sync_batch_free(struct pviommu_sync_batch *batch);
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags);
 s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max);
+void pviommu_sync_abandon(struct pviommu_aperture *ap);
 void pviommu_sync_forget(struct pviommu_aperture *ap);
+
+/* table.c */
 s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva);
+s32 pviommu_table_read(struct kvm *kvm, gpa_t gpa, __le64 *to, unsigned int nr);
 s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len);
 
 /* domain.c */
@@ -240,9 +254,10 @@ int pviommu_device_init(void);
 void pviommu_device_exit(void);
 
 /* memlock.c */
+void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm);
 int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages);
 void pviommu_memlock_uncharge(struct pviommu_memlock *ml, unsigned long npages);
-void pviommu_memlock_trim(struct pviommu_memlock *ml, unsigned long keep);
+void pviommu_memlock_trim(struct pviommu_memlock *ml);
 
 /* debugfs.c */
 void pviommu_debugfs_init(void);

@@ -33,7 +33,6 @@
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 
 #include "pviommu.h"
 
@@ -51,9 +50,9 @@
 #define MAX_PAGE_REFS	(65536 * GUP_PIN_COUNTING_BIAS)
 
 /*
- * Empty leaves of the shadow are kept, since entries come and go, but not more of
- * them than this, and the budget: a guest must not make us allocate for a window
- * that it cannot fill.
+ * Empty leaves of the shadow are kept, since entries come and go, but no more of
+ * them than this: a guest must not make us allocate for a window that it cannot
+ * fill.
  */
 #define SPARE_LEAVES	64
 
@@ -75,12 +74,16 @@ struct pviommu_shadow {
 /**
  * struct pviommu_shadow_leaf - the shadow of 512 window pages
  * @table: GPA of the guest's leaf: a directory entry, once set, does not change
+ * @at: index in pviommu_aperture::shadow
  * @nr: entries that are mapped
+ * @spare: in pviommu_aperture::spare_leaves while @nr is 0
  * @entries: the shadow
  */
 struct pviommu_shadow_leaf {
 	gpa_t table;
+	unsigned long at;
 	unsigned int nr;
+	struct list_head spare;
 	struct pviommu_shadow entries[LEAF_ENTRIES];
 };
 
@@ -138,6 +141,32 @@ static struct pviommu_shadow *shadow_of(const struct sync_item *item)
 	return &item->leaf->entries[item->index % LEAF_ENTRIES];
 }
 
+static void leaf_becomes_spare(struct pviommu_aperture *ap,
+			       struct pviommu_shadow_leaf *leaf)
+{
+	list_add_tail(&leaf->spare, &ap->spare_leaves);
+	ap->nr_spare_leaves++;
+}
+
+static void shadow_set(struct pviommu_aperture *ap, const struct sync_item *item,
+		       const struct pviommu_shadow *shadow)
+{
+	*shadow_of(item) = *shadow;
+	if (!item->leaf->nr++) {
+		list_del(&item->leaf->spare);
+		ap->nr_spare_leaves--;
+	}
+}
+
+static void shadow_clear(struct pviommu_aperture *ap,
+			 struct pviommu_shadow_leaf *leaf,
+			 struct pviommu_shadow *shadow)
+{
+	shadow->entry = 0;
+	if (!--leaf->nr)
+		leaf_becomes_spare(ap, leaf);
+}
+
 static struct pviommu_shadow_leaf *shadow_leaf_add(struct pviommu_aperture *ap,
 						   u64 index, gpa_t table)
 {
@@ -147,108 +176,37 @@ static struct pviommu_shadow_leaf *shadow_leaf_add(struct pviommu_aperture *ap,
 	if (!leaf)
 		return NULL;
 	leaf->table = table;
-	if (xa_err(xa_store(&ap->shadow, index / LEAF_ENTRIES, leaf,
-			    GFP_KERNEL_ACCOUNT))) {
+	leaf->at = index / LEAF_ENTRIES;
+	if (xa_err(xa_store(&ap->shadow, leaf->at, leaf, GFP_KERNEL_ACCOUNT))) {
 		kvfree(leaf);
 		return NULL;
 	}
 	ap->nr_leaves++;
+	leaf_becomes_spare(ap, leaf);
 	return leaf;
 }
 
-static void shadow_leaf_free(struct pviommu_aperture *ap, unsigned long at,
+/* Only one in which nothing is mapped. */
+static void shadow_leaf_free(struct pviommu_aperture *ap,
 			     struct pviommu_shadow_leaf *leaf)
 {
-	xa_erase(&ap->shadow, at);
-	kvfree(leaf);
+	xa_erase(&ap->shadow, leaf->at);
+	list_del(&leaf->spare);
+	ap->nr_spare_leaves--;
 	ap->nr_leaves--;
-}
-
-/* Not while the batch refers to leaves. */
-static void trim_leaves(struct pviommu_aperture *ap)
-{
-	struct pviommu_shadow_leaf *leaf;
-	unsigned long at;
-
-	if (ap->nr_leaves <= SPARE_LEAVES + ap->budget)
-		return;
-
-	xa_for_each(&ap->shadow, at, leaf) {
-		if (!leaf->nr)
-			shadow_leaf_free(ap, at, leaf);
-	}
-}
-
-/**
- * pviommu_table_hva() - find a page of a table in the VMM
- * @kvm: the VM; kvm->srcu is held
- * @gpa: guest physical address of the page
- * @hva: set to its address in the VMM
- *
- * Return: 0; PVIOMMU_RC_BAD_TABLE if it is not writable RAM; PVIOMMU_RC_RETRY while
- * its memslot is being changed.
- */
-s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva)
-{
-	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gpa_to_gfn(gpa));
-
-	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
-		return PVIOMMU_RC_RETRY;
-	if (!slot || !kvm_is_visible_memslot(slot) ||
-	    kvm_slot_can_be_private(slot) || (slot->flags & KVM_MEM_READONLY))
-		return PVIOMMU_RC_BAD_TABLE;
-
-	*hva = __gfn_to_hva_memslot(slot, gpa_to_gfn(gpa));
-	return 0;
-}
-
-/**
- * pviommu_no_ram() - why guest memory could not be read or written
- * @kvm: the VM; kvm->srcu is held
- * @gpa: of the memory
- * @len: in bytes, not 0, at most a page
- *
- * KVM's accessors do not tell a memslot that is being changed from none.
- *
- * Return: PVIOMMU_RC_RETRY or PVIOMMU_RC_NO_RAM.
- */
-s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len)
-{
-	unsigned long hva;
-
-	if (pviommu_table_hva(kvm, gpa, &hva) == PVIOMMU_RC_RETRY ||
-	    pviommu_table_hva(kvm, gpa + len - 1, &hva) == PVIOMMU_RC_RETRY)
-		return PVIOMMU_RC_RETRY;
-	return PVIOMMU_RC_NO_RAM;
+	kvfree(leaf);
 }
 
 /*
- * Copy from the table, one load for each entry: a torn entry would be a frame
- * that the guest never named.
+ * Not while the batch refers to leaves. No more work than the sync has made: it
+ * has added or emptied them all.
  */
-static s32 read_table(struct pviommu_aperture *ap, gpa_t gpa, __le64 *to,
-		      unsigned int nr)
+static void trim_leaves(struct pviommu_aperture *ap)
 {
-	const __le64 __user *from;
-	unsigned long hva;
-	unsigned int i;
-	s32 rc;
-
-	rc = pviommu_table_hva(ap->vm->kvm, gpa, &hva);
-	if (rc)
-		return rc;
-
-	from = (const __le64 __user *)(hva + offset_in_page(gpa));
-	if (!user_read_access_begin(from, nr * sizeof(*from)))
-		return PVIOMMU_RC_BAD_TABLE;
-	for (i = 0; i < nr; i++)
-		unsafe_get_user(to[i], from + i, fault);
-	user_read_access_end();
-	return 0;
-
-fault:
-	user_read_access_end();
-	return PVIOMMU_RC_BAD_TABLE;
+	while (ap->nr_spare_leaves > SPARE_LEAVES)
+		shadow_leaf_free(ap, list_first_entry(&ap->spare_leaves,
+						      struct pviommu_shadow_leaf,
+						      spare));
 }
 
 static bool any_wanted(const __le64 *table, unsigned int nr)
@@ -274,10 +232,11 @@ static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
 	struct pviommu_shadow_leaf *leaf = xa_load(&ap->shadow, at);
 	size_t offset = first % LEAF_ENTRIES * sizeof(__le64);
 	__le64 *table = ap->batch->table;
+	struct kvm *kvm = ap->vm->kvm;
 	__le64 gpa;
 
 	if (leaf) {
-		*rc = read_table(ap, leaf->table + offset, table, nr);
+		*rc = pviommu_table_read(kvm, leaf->table + offset, table, nr);
 		return leaf;
 	}
 
@@ -285,14 +244,14 @@ static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
 	if (unmap)
 		return NULL;
 
-	*rc = read_table(ap, ap->directory + at * sizeof(gpa), &gpa, 1);
+	*rc = pviommu_table_read(kvm, ap->directory + at * sizeof(gpa), &gpa, 1);
 	if (*rc || !gpa)
 		return NULL;
 	if (!PAGE_ALIGNED(le64_to_cpu(gpa))) {
 		*rc = PVIOMMU_RC_BAD_TABLE;
 		return NULL;
 	}
-	*rc = read_table(ap, le64_to_cpu(gpa) + offset, table, nr);
+	*rc = pviommu_table_read(kvm, le64_to_cpu(gpa) + offset, table, nr);
 	if (*rc || !any_wanted(table, nr))
 		return NULL;
 
@@ -465,9 +424,26 @@ static void mark_dirty(struct kvm *kvm, gfn_t gfn)
 		set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
 }
 
+static int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
+{
+	int ret = pviommu_memlock_charge(&ap->vm->memlock, nr);
+
+	if (!ret)
+		ap->pinned += nr;
+	return ret;
+}
+
+static void pins_released(struct pviommu_aperture *ap, unsigned int nr)
+{
+	/* The usual case: all that was wanted was pinned. */
+	if (!nr)
+		return;
+	ap->pinned -= nr;
+	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
+}
+
 static void unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
 {
-	struct kvm *kvm = ap->vm->kvm;
 	unsigned int i;
 
 	for (i = 0; i < nr; i++) {
@@ -475,10 +451,10 @@ static void unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
 		bool write = gone->entry & PVIOMMU_ENTRY_WRITE;
 
 		if (write)
-			mark_dirty(kvm, entry_gfn(gone->entry));
+			mark_dirty(ap->vm->kvm, entry_gfn(gone->entry));
 		unpin_user_pages_dirty_lock(&gone->page, 1, write);
 	}
-	pviommu_memlock_uncharge(&ap->memlock, nr);
+	pins_released(ap, nr);
 }
 
 static bool must_go(const struct sync_item *item)
@@ -535,8 +511,7 @@ static void remove_changed(struct pviommu_aperture *ap)
 		}
 		for (j = 0; j < n; j++) {
 			batch->gone[gone++] = *shadow_of(&item[j]);
-			shadow_of(&item[j])->entry = 0;
-			item[j].leaf->nr--;
+			shadow_clear(ap, item[j].leaf, shadow_of(&item[j]));
 		}
 	}
 	if (lo > hi)
@@ -622,16 +597,16 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 	int ret;
 
 	max = min3((u64)max, (u64)PVIOMMU_DOMAIN_MAX_PAGES,
-		   ap->budget - ap->memlock.used);
+		   ap->budget - ap->pinned);
 	if (!max) {
 		*rc = PVIOMMU_RC_OVER_BUDGET;
 		return 0;
 	}
 	while (n < max && joins(item, n))
 		n++;
-	if (pviommu_memlock_charge(&ap->memlock, n)) {
+	if (pins_wanted(ap, n)) {
 		n = 1;
-		if (pviommu_memlock_charge(&ap->memlock, n)) {
+		if (pins_wanted(ap, n)) {
 			*rc = PVIOMMU_RC_LOCK_LIMIT;
 			return 0;
 		}
@@ -642,7 +617,7 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 				       pages + pinned, rc);
 		pinned += got;
 	} while (got && pinned < n);
-	pviommu_memlock_uncharge(&ap->memlock, n - pinned);
+	pins_released(ap, n - pinned);
 	if (!pinned)
 		return 0;
 
@@ -650,28 +625,29 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 				 pages, pinned, item->entry & PVIOMMU_ENTRY_WRITE,
 				 item->entry & PVIOMMU_ENTRY_READ, &stuck);
 	ap->stats.map_calls++;
-	if (ret) {
-		if (!stuck) {
-			unpin_user_pages(pages, pinned);
-			pviommu_memlock_uncharge(&ap->memlock, pinned);
-		}
+	if (ret && !stuck) {
+		unpin_user_pages(pages, pinned);
+		pins_released(ap, pinned);
+	}
+	if (ret)
 		*rc = ret == -ENOMEM ? PVIOMMU_RC_NO_MEMORY :
 				       PVIOMMU_RC_HOST_ERROR;
+	if (ret && !stuck)
 		return 0;
-	}
 
+	/* What is stuck may be reached: it counts as mapped. */
 	for (i = 0; i < pinned; i++) {
-		*shadow_of(&item[i]) = (struct pviommu_shadow){
+		const struct pviommu_shadow shadow = {
 			.entry = item[i].entry,
 			.generation = generation,
 			.page = pages[i],
 		};
-		item[i].leaf->nr++;
+
+		shadow_set(ap, &item[i], &shadow);
 	}
 	ap->stats.mapped += pinned;
-	ap->stats.pinned_peak = max_t(u64, ap->stats.pinned_peak,
-				      ap->memlock.used);
-	return pinned;
+	ap->stats.pinned_peak = max_t(u64, ap->stats.pinned_peak, ap->pinned);
+	return ret ? 0 : pinned;
 }
 
 /* Map what is wanted and not there. Returns the number of items processed. */
@@ -736,9 +712,14 @@ static bool sync_begin(struct pviommu_aperture *ap)
 {
 	mutex_lock(&ap->lock);
 	ap->stats.syncs++;
-	trim_leaves(ap);
 	ap->batch->nr = 0;
 	return ap->enabled;
+}
+
+static void sync_end(struct pviommu_aperture *ap)
+{
+	trim_leaves(ap);
+	mutex_unlock(&ap->lock);
 }
 
 static bool range_ok(const struct pviommu_aperture *ap, u64 first, u64 count)
@@ -770,7 +751,7 @@ s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 			unmap);
 		ret = process(ap, unmap);
 	}
-	mutex_unlock(&ap->lock);
+	sync_end(ap);
 	return ret;
 }
 
@@ -818,7 +799,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 
 	if (sync_begin(ap))
 		ret = collect_list(ap, gpa, nr, unmap) ?: process(ap, unmap);
-	mutex_unlock(&ap->lock);
+	sync_end(ap);
 	return ret;
 }
 
@@ -862,7 +843,7 @@ bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
 
 		/* What the IOMMU driver failed to unmap stays pinned. */
 		if (!leaf->nr) {
-			shadow_leaf_free(ap, at, leaf);
+			shadow_leaf_free(ap, leaf);
 			dropped += LEAF_COST;
 		}
 		cond_resched();
@@ -872,8 +853,37 @@ bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
 }
 
 /**
+ * pviommu_sync_abandon() - unpin what could not be unmapped
+ * @ap: the aperture, locked, whose domain is gone: nothing can be reached any more
+ */
+void pviommu_sync_abandon(struct pviommu_aperture *ap)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+	int idx;
+
+	lockdep_assert_held(&ap->lock);
+
+	idx = srcu_read_lock(&ap->vm->kvm->srcu);
+	xa_for_each(&ap->shadow, at, leaf) {
+		unsigned int i, gone = 0;
+
+		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
+			if (!leaf->entries[i].entry)
+				continue;
+			batch->gone[gone++] = leaf->entries[i];
+			shadow_clear(ap, leaf, &leaf->entries[i]);
+		}
+		unpin_gone(ap, gone);
+		shadow_leaf_free(ap, leaf);
+	}
+	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+}
+
+/**
  * pviommu_sync_forget() - free the shadow
- * @ap: the aperture, without users; what is still mapped there stays pinned
+ * @ap: the aperture, without users, with nothing mapped
  */
 void pviommu_sync_forget(struct pviommu_aperture *ap)
 {
@@ -881,6 +891,6 @@ void pviommu_sync_forget(struct pviommu_aperture *ap)
 	unsigned long at;
 
 	xa_for_each(&ap->shadow, at, leaf)
-		shadow_leaf_free(ap, at, leaf);
+		shadow_leaf_free(ap, leaf);
 	xa_destroy(&ap->shadow);
 }

@@ -44,6 +44,7 @@ struct pviommu_vm *pviommu_vm_open(void)
 	/* Not mmget(): that would keep the VMM's memory, guest RAM and all. */
 	mmgrab(current->mm);
 	vm->mm = current->mm;
+	pviommu_memlock_init(&vm->memlock, vm->mm);
 	INIT_HLIST_NODE(&vm->hash);
 	refcount_set(&vm->users, 1);
 	init_completion(&vm->idle);
@@ -179,6 +180,8 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 
 	if (vm->vm_file)
 		fput(vm->vm_file);
+	pviommu_memlock_trim(&vm->memlock);
+	mutex_destroy(&vm->memlock.lock);
 	mmdrop(vm->mm);
 	mutex_destroy(&vm->lock);
 	/* A vCPU may be looking through the table of VMs right now. */

@@ -80,7 +80,9 @@ struct pviommu_info {
  *  - EPERM: the VM belongs to another process
  *  - EBUSY: this file has a VM already, or the VM has a pviommu already
  *  - EOPNOTSUPP: the VM is of an encrypted type, or has private memory or a
- *	dirty ring
+ *	dirty ring. (A VM that becomes an SEV guest later, by KVM_SEV_INIT, is not
+ *	recognised: its guest's table is unreadable, and maps what it happens to say
+ *	of the guest's own memory.)
  */
 struct pviommu_bind_vm {
 	__u32 size;
@@ -248,7 +250,8 @@ struct pviommu_reset {
  * @pinned: pages in the aperture now, each pinned for it
  * @pinned_peak: the most there have been
  * @budget: the most there may be
- * @charged: pages charged to RLIMIT_MEMLOCK for it: @pinned, in chunks
+ * @charged: pages charged to RLIMIT_MEMLOCK: @pinned of all apertures of this file,
+ *	in chunks
  * @hypercalls: all hypercalls that named the aperture
  * @syncs: SYNC and SYNC_LIST among them
  * @sync_pages: window pages that those processed
@@ -261,6 +264,7 @@ struct pviommu_reset {
  * @resets: times the aperture was reset by the VMM
  * @enabled: 1 while the aperture follows a table
  * @devices: devices attached
+ * @shadow_leaves: pieces of 512 window pages for which the host keeps a record
  *
  * Later versions append fields.
  */
@@ -281,6 +285,7 @@ struct pviommu_aperture_stats {
 	__aligned_u64 resets;
 	__u32 enabled;
 	__u32 devices;
+	__aligned_u64 shadow_leaves;
 };
 
 /**
