@@ -203,4 +203,5 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 	stats->refused = atomic64_read(&ap->refused);
 	stats->enabled = ap->enabled;
 	stats->shadow_leaves = ap->nr_leaves;
+	stats->noncoherent = ap->domain.noncoherent;
 }

@@ -42,6 +42,7 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(enabled);
 	show(devices);
 	show(shadow_leaves);
+	show(noncoherent);
 #undef show
 	return 0;
 }

@@ -125,7 +125,7 @@ static void device_free(struct pviommu_device *dev)
 static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
 					   struct pci_dev *pdev,
 					   struct file *file,
-					   const struct pviommu_endpoint *guest)
+					   const struct pviommu_attach *cmd)
 {
 	struct pviommu_device *dev, *other;
 	int ret;
@@ -137,7 +137,7 @@ static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
 	dev->ap = ap;
 	dev->pdev = pdev;
 	dev->vfio_file = file;
-	dev->guest = *guest;
+	dev->guest = cmd->guest;
 	INIT_LIST_HEAD(&dev->siblings);
 	INIT_WORK(&dev->put_work, device_put_work);
 
@@ -166,7 +166,8 @@ static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
 		else if (other->group == dev->group && other->ap != ap)
 			ret = -EBUSY;
 		else if (other->vm == ap->vm &&
-			 !memcmp(&other->guest, guest, sizeof(*guest)))
+			 !memcmp(&other->guest, &cmd->guest,
+				 sizeof(other->guest)))
 			ret = -EEXIST;
 		if (ret)
 			break;
@@ -198,77 +199,6 @@ static bool group_attached(struct pviommu_aperture *ap,
 	return false;
 }
 
-/* May the group join? With the first one the aperture learns its holes. */
-static int check_window(struct pviommu_aperture *ap, struct iommu_group *group)
-{
-	struct pviommu_hole *holes;
-	unsigned int i, j;
-	int nr;
-
-	holes = kcalloc(PVIOMMU_MAX_HOLES, sizeof(*holes), GFP_KERNEL);
-	if (!holes)
-		return -ENOMEM;
-	nr = pviommu_domain_holes(group, ap->base, ap->npages, holes);
-	if (nr < 0)
-		goto out;
-
-	/* Without devices nobody has seen the holes yet. */
-	if (list_empty(&ap->devices)) {
-		if (nr == 1 && holes[0].length >> PAGE_SHIFT == ap->npages) {
-			nr = -EADDRNOTAVAIL;
-			goto out;
-		}
-		memcpy(ap->holes, holes, nr * sizeof(*holes));
-		ap->nr_holes = nr;
-		goto out;
-	}
-
-	/* The guest has been told of the holes: no new ones. */
-	for (i = 0; i < nr; i++) {
-		for (j = 0; j < ap->nr_holes; j++) {
-			if (holes[i].base >= ap->holes[j].base &&
-			    holes[i].base - ap->holes[j].base +
-			    holes[i].length <= ap->holes[j].length)
-				break;
-		}
-		if (j == ap->nr_holes) {
-			nr = -EADDRNOTAVAIL;
-			break;
-		}
-	}
-out:
-	kfree(holes);
-	return min(nr, 0);
-}
-
-/* Move a group into the aperture's domain; the aperture is locked. */
-static int attach_group(struct pviommu_aperture *ap, struct pviommu_device *dev)
-{
-	int ret;
-
-	if (!iommu_group_dma_owner_claimed(dev->group))
-		return -EBUSY;
-
-	if (!ap->domain.iommu) {
-		ret = pviommu_domain_alloc(&ap->domain, &dev->pdev->dev);
-		if (ret)
-			return ret;
-	}
-
-	ret = check_window(ap, dev->group);
-	if (!ret) {
-		ret = pviommu_domain_attach(&ap->domain, dev->group, ap->base,
-					    ap->npages);
-		if (ret == -EINVAL)
-			ret = -EMEDIUMTYPE;
-	}
-	if (ret && list_empty(&ap->devices)) {
-		pviommu_domain_free(&ap->domain);
-		ap->nr_holes = 0;
-	}
-	return ret;
-}
-
 static int device_join(struct pviommu_device *dev)
 {
 	struct pviommu_aperture *ap = dev->ap;
@@ -281,7 +211,7 @@ static int device_join(struct pviommu_device *dev)
 
 	mutex_lock(&ap->lock);
 	if (!group_attached(ap, dev->group))
-		ret = attach_group(ap, dev);
+		ret = pviommu_group_join(ap, dev->group, &dev->pdev->dev);
 	if (!ret) {
 		list_add_tail(&dev->siblings, &ap->devices);
 		ap->stats.devices++;
@@ -333,7 +263,7 @@ int pviommu_device_attach(struct pviommu_vm *vm,
 		goto err_file;
 	}
 
-	dev = device_claim(ap, pdev, file, &cmd->guest);
+	dev = device_claim(ap, pdev, file, cmd);
 	if (IS_ERR(dev)) {
 		ret = PTR_ERR(dev);
 		goto err_pdev;
@@ -372,9 +302,8 @@ static void device_leave(struct pviommu_device *dev)
 	ap->stats.devices--;
 	if (list_empty(&ap->devices)) {
 		pviommu_aperture_drop_all(ap);
-		pviommu_domain_free(&ap->domain);
+		pviommu_group_last_left(ap);
 		pviommu_sync_abandon(ap);
-		ap->nr_holes = 0;
 	}
 	mutex_unlock(&ap->lock);
 

@@ -48,8 +48,9 @@ int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev)
 {
 	struct iommu_domain *iommu = iommu_paging_domain_alloc(dev);
 
+	/* Whatever the driver says for a device that it does not translate for. */
 	if (IS_ERR(iommu))
-		return PTR_ERR(iommu);
+		return PTR_ERR(iommu) == -ENOMEM ? -ENOMEM : -EXDEV;
 
 	domain->sg = kvcalloc(PVIOMMU_DOMAIN_MAX_PAGES, sizeof(*domain->sg),
 			      GFP_KERNEL_ACCOUNT);
@@ -97,8 +98,18 @@ void pviommu_domain_free(struct pviommu_domain *domain)
 	kvfree(domain->sg);
 }
 
-/* Can the IOMMU translate all of a window? */
-static bool covers(const struct pviommu_domain *domain, u64 base, u64 npages)
+/**
+ * pviommu_domain_covers() - can the IOMMU translate all of a window?
+ * @domain: the domain
+ * @base: first IOVA, bytes
+ * @npages: pages of the window
+ *
+ * VT-d knows how wide a group's unit is only when the group is attached.
+ *
+ * Return: whether it can, as far as is known.
+ */
+bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
+			   u64 npages)
 {
 	const struct iommu_domain_geometry *geo = &domain->iommu->geometry;
 
@@ -106,38 +117,78 @@ static bool covers(const struct pviommu_domain *domain, u64 base, u64 npages)
 	       base + (npages << PAGE_SHIFT) - 1 <= geo->aperture_end;
 }
 
+/*
+ * Does a group's IOMMU translate as many bits as that of the groups which are there?
+ * VT-d trims a domain to what its newest group can do, and frees the top levels of
+ * the page table while the others' hardware still walks them. Tried on a domain that
+ * nobody else has.
+ */
+static int check_width(const struct pviommu_domain *domain,
+		       struct iommu_group *group, struct device *dev)
+{
+	struct iommu_domain *scratch = iommu_paging_domain_alloc(dev);
+	int ret;
+
+	if (IS_ERR(scratch))
+		return PTR_ERR(scratch);
+
+	ret = iommu_attach_group(scratch, group);
+	if (!ret) {
+		if (scratch->geometry.aperture_end !=
+		    domain->iommu->geometry.aperture_end)
+			ret = -EMEDIUMTYPE;
+		iommu_detach_group(scratch, group);
+	}
+	iommu_domain_free(scratch);
+	return ret;
+}
+
 /**
  * pviommu_domain_attach() - move a group from its owner's domain to this one
  * @domain: the domain
  * @group: a group whose DMA ownership VFIO has claimed
+ * @dev: one of them
  * @base: first IOVA of the window that will be used, bytes
  * @npages: pages of the window
  *
  * Between the two the group is in the core's blocking domain, and there it stays
  * when this fails.
  *
- * Return: 0 or an errno; -EINVAL if the group's IOMMU cannot use the domain,
+ * VT-d forgets that it has to flush for a device some time before it stops to
+ * translate for it. VFIO's own locks keep others from unmapping meanwhile, and we do
+ * not have them: what a VMM unmaps through VFIO just now its device may still reach.
+ * To keep the device from DMA for so long is no way out: a VMM can undo that.
+ *
+ * Return: 0 or an errno; -EMEDIUMTYPE if the group's IOMMU cannot use the domain,
  * -EADDRNOTAVAIL if it cannot translate the window.
  */
 int pviommu_domain_attach(struct pviommu_domain *domain,
-			  struct iommu_group *group, u64 base, u64 npages)
+			  struct iommu_group *group, struct device *dev,
+			  u64 base, u64 npages)
 {
 	const struct iommu_domain_ops *ops = domain->iommu->ops;
-	int ret;
-
-	if (!covers(domain, base, npages))
-		return -EADDRNOTAVAIL;
+	int ret = 0;
 
 	mutex_lock(&domain->lock);
 	/* The domain argument is ignored; whatever is there is replaced. */
 	iommu_detach_group(NULL, group);
-	ret = iommu_attach_group(domain->iommu, group);
-	/* VT-d knows how wide the group's unit is only now. */
-	if (!ret && !covers(domain, base, npages)) {
+	if (domain->nr_groups)
+		ret = check_width(domain, group, dev);
+	if (!ret)
+		ret = iommu_attach_group(domain->iommu, group);
+	if (!ret && !pviommu_domain_covers(domain, base, npages)) {
 		iommu_detach_group(domain->iommu, group);
 		ret = -EADDRNOTAVAIL;
 	}
+	if (!ret)
+		domain->nr_groups++;
 	mutex_unlock(&domain->lock);
+
+	/* VT-d says the one for a unit without a free domain id. */
+	if (ret == -EINVAL)
+		ret = -EMEDIUMTYPE;
+	else if (ret == -ENOSPC)
+		ret = -ENOMEM;
 	if (ret)
 		return ret;
 
@@ -167,6 +218,7 @@ void pviommu_domain_detach(struct pviommu_domain *domain,
 			   struct iommu_group *group, struct device *dev)
 {
 	mutex_lock(&domain->lock);
+	domain->nr_groups--;
 	if (iommu_get_domain_for_dev(dev) == domain->iommu)
 		iommu_detach_group(domain->iommu, group);
 	else
@@ -200,6 +252,9 @@ int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
 		u64 start = max_t(u64, region->start, base) & PAGE_MASK;
 		u64 end;
 
+		/* Meant for the time before an operating system takes over. */
+		if (region->type == IOMMU_RESV_DIRECT_RELAXABLE)
+			continue;
 		if (!region->length ||
 		    check_add_overflow(region->start, region->length - 1, &end))
 			continue;
@@ -226,6 +281,29 @@ int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
 out:
 	list_for_each_entry_safe(region, next, &regions, list)
 		kfree(region);
+	return ret;
+}
+
+/**
+ * pviommu_domain_check_direct() - must a group reach host memory of its own?
+ * @group: the group
+ *
+ * The core keeps VFIO from owning such devices, so none is expected to get here.
+ *
+ * Return: 0; -EADDRINUSE if it must; -ENOMEM.
+ */
+int pviommu_domain_check_direct(struct iommu_group *group)
+{
+	struct iommu_resv_region *region, *next;
+	LIST_HEAD(regions);
+	int ret;
+
+	ret = iommu_get_group_resv_regions(group, &regions);
+	list_for_each_entry_safe(region, next, &regions, list) {
+		if (!ret && region->type == IOMMU_RESV_DIRECT)
+			ret = -EADDRINUSE;
+		kfree(region);
+	}
 	return ret;
 }
 

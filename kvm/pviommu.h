@@ -10,6 +10,7 @@
  *   sync.c		the table is compared with the shadow, and the hardware follows
  *   domain.c		an aperture's IOMMU domain
  *   device.c		devices: taken from VFIO, and left blocked
+ *   group.c		IOMMU groups: which may join, and their move
  *   memlock.c		RLIMIT_MEMLOCK
  *   debugfs.c		statistics for people
  *
@@ -115,6 +116,7 @@ struct pviommu_vm {
  * struct pviommu_domain - an IOMMU domain of our own
  * @lock: see domain.c
  * @iommu: the domain; NULL while no device is attached
+ * @nr_groups: groups in @iommu
  * @kvm: told when @iommu cannot enforce cache coherency
  * @noncoherent: it was told
  * @sg: PVIOMMU_DOMAIN_MAX_PAGES elements of scratch memory
@@ -122,6 +124,7 @@ struct pviommu_vm {
 struct pviommu_domain {
 	struct mutex lock;	/* see above */
 	struct iommu_domain *iommu;
+	unsigned int nr_groups;
 	struct kvm *kvm;
 	bool noncoherent;
 	struct scatterlist *sg;
@@ -226,10 +229,14 @@ s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len);
 void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm);
 int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev);
 void pviommu_domain_free(struct pviommu_domain *domain);
+bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
+			   u64 npages);
 int pviommu_domain_attach(struct pviommu_domain *domain,
-			  struct iommu_group *group, u64 base, u64 npages);
+			  struct iommu_group *group, struct device *dev,
+			  u64 base, u64 npages);
 void pviommu_domain_detach(struct pviommu_domain *domain,
 			   struct iommu_group *group, struct device *dev);
+int pviommu_domain_check_direct(struct iommu_group *group);
 int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
 			 struct pviommu_hole *holes);
 int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
@@ -241,6 +248,11 @@ bool pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, size_t size,
 			  struct iommu_iotlb_gather *gather);
 void pviommu_domain_flush(struct pviommu_domain *domain, u64 iova, size_t size,
 			  struct iommu_iotlb_gather *gather);
+
+/* group.c */
+int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
+		       struct device *dev);
+void pviommu_group_last_left(struct pviommu_aperture *ap);
 
 /* device.c */
 int pviommu_device_attach(struct pviommu_vm *vm,

@@ -167,6 +167,8 @@ struct pviommu_endpoint {
  * group reaches nothing until the guest enables the aperture. More devices of
  * the group can be attached to the same aperture, each with its endpoint.
  *
+ * What an administrator can do something about is in the kernel's log, too.
+ *
  * After ENOMEM, EADDRNOTAVAIL, EMEDIUMTYPE and what else the IOMMU driver may return
  * the group may be left blocked, until VFIO lets it go.
  *
@@ -175,15 +177,21 @@ struct pviommu_endpoint {
  *  - EINVAL: @vfio_fd is not a VFIO device file; @guest's depth or path is
  *	malformed
  *  - ENODEV: the host has no such device, or no VFIO PCI driver is bound to it
- *  - EAGAIN: a driver is being bound to the device or unbound from it right now
+ *  - EAGAIN: the device is being reset, or a driver bound to it or unbound from it,
+ *	right now
  *  - EPERM: @vfio_fd is not that device's file
  *  - EXDEV: the device is behind no IOMMU
- *  - EBUSY: the device's group is in another aperture, or not in VFIO's hands
+ *  - ENOTCONN: the device's group is not in VFIO's hands
+ *  - EBUSY: the device's group is in another aperture
  *  - EEXIST: the device is attached already, or another device has that
  *	endpoint
- *  - EADDRNOTAVAIL: the window is outside of what the IOMMU can map, or all of it
- *	is reserved, or parts that the guest has not been told of
- *  - ENOSPC: too many parts of the window are reserved
+ *  - EACCES: the platform does not remap this device's interrupts, so that it
+ *	could raise any of the host's
+ *  - EADDRINUSE: firmware demands that the device reaches host memory of its own
+ *	(RMRR, IVMD)
+ *  - EADDRNOTAVAIL: the window is outside of what the IOMMU can map
+ *  - ENOSPC: all of the window is reserved, or too many parts, or parts that the
+ *	guest has not been told of
  *  - EMEDIUMTYPE: the IOMMU of this device cannot share the aperture's domain
  */
 struct pviommu_attach {
@@ -265,6 +273,8 @@ struct pviommu_reset {
  * @enabled: 1 while the aperture follows a table
  * @devices: devices attached
  * @shadow_leaves: pieces of 512 window pages for which the host keeps a record
+ * @noncoherent: 1 if the IOMMU cannot enforce cache coherency for the devices, and
+ *	KVM has been told
  *
  * Later versions append fields.
  */
@@ -286,6 +296,8 @@ struct pviommu_aperture_stats {
 	__u32 enabled;
 	__u32 devices;
 	__aligned_u64 shadow_leaves;
+	__u32 noncoherent;
+	__u32 __reserved;
 };
 
 /**
