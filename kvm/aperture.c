@@ -57,6 +57,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	INIT_LIST_HEAD(&ap->spare_leaves);
 	INIT_LIST_HEAD(&ap->devices);
 	mutex_init(&ap->lock);
+	pviommu_fault_init(ap);
 	pviommu_domain_init(&ap->domain, vm->kvm);
 	xa_init(&ap->shadow);
 	return ap;
@@ -183,6 +184,9 @@ void pviommu_aperture_reset(struct pviommu_aperture *ap)
 	pviommu_aperture_drop_all(ap);
 	ap->stats.resets++;
 	mutex_unlock(&ap->lock);
+
+	/* The guest that caused them is gone. */
+	pviommu_fault_forget(ap);
 }
 
 /**
@@ -204,4 +208,5 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 	stats->enabled = ap->enabled;
 	stats->shadow_leaves = ap->nr_leaves;
 	stats->noncoherent = ap->domain.noncoherent;
+	pviommu_fault_stats(ap, stats);
 }

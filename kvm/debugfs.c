@@ -41,6 +41,8 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(resets);
 	show(enabled);
 	show(devices);
+	show(faults);
+	show(fault_iova);
 	show(shadow_leaves);
 	show(noncoherent);
 #undef show

@@ -36,6 +36,7 @@
  * @guest: where the guest finds it
  * @attached: in the aperture, as far as the guest can see; device_list_lock
  * @unbound: VFIO's driver is leaving it; pviommu_vm::lock
+ * @fault_source: counts its faults
  * @put_work: lets go of @vfio_file where the caller cannot
  */
 struct pviommu_device {
@@ -49,6 +50,7 @@ struct pviommu_device {
 	struct pviommu_endpoint guest;
 	bool attached;
 	bool unbound;
+	struct pviommu_fault_source fault_source;
 	struct work_struct put_work;
 };
 
@@ -138,6 +140,11 @@ static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
 	dev->pdev = pdev;
 	dev->vfio_file = file;
 	dev->guest = cmd->guest;
+	dev->fault_source = (struct pviommu_fault_source){
+		.dev = &pdev->dev,
+		.ap = ap,
+		.guest = &dev->guest,
+	};
 	INIT_LIST_HEAD(&dev->siblings);
 	INIT_WORK(&dev->put_work, device_put_work);
 
@@ -215,6 +222,7 @@ static int device_join(struct pviommu_device *dev)
 	if (!ret) {
 		list_add_tail(&dev->siblings, &ap->devices);
 		ap->stats.devices++;
+		pviommu_fault_add(&dev->fault_source);
 		mutex_lock(&device_list_lock);
 		dev->attached = true;
 		mutex_unlock(&device_list_lock);
@@ -290,6 +298,7 @@ static void device_leave(struct pviommu_device *dev)
 	lockdep_assert_held(&ap->vm->lock);
 
 	list_del(&dev->siblings);
+	pviommu_fault_remove(&dev->fault_source);
 
 	/*
 	 * Blocked first, so that a sync that is stalled under the aperture's
@@ -304,6 +313,8 @@ static void device_leave(struct pviommu_device *dev)
 		pviommu_aperture_drop_all(ap);
 		pviommu_group_last_left(ap);
 		pviommu_sync_abandon(ap);
+		/* Another device may come to the same place. */
+		pviommu_fault_forget(ap);
 	}
 	mutex_unlock(&ap->lock);
 

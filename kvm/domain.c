@@ -61,6 +61,7 @@ int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev)
 	sg_init_table(domain->sg, PVIOMMU_DOMAIN_MAX_PAGES);
 
 	iommu->pgsize_bitmap = SZ_4K;
+	iommu_set_fault_handler(iommu, pviommu_fault_handler, NULL);
 	domain->iommu = iommu;
 	domain->noncoherent = false;
 	return 0;
@@ -93,6 +94,7 @@ void pviommu_domain_free(struct pviommu_domain *domain)
 	if (!domain->iommu)
 		return;
 	set_noncoherent(domain, false);
+	iommu_set_fault_handler(domain->iommu, NULL, NULL);
 	iommu_domain_free(domain->iommu);
 	domain->iommu = NULL;
 	kvfree(domain->sg);

@@ -5,6 +5,7 @@
  */
 #include <linux/kvm_para.h>
 #include <linux/minmax.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 
 #include "pviommu.h"
@@ -33,7 +34,7 @@ static s64 op_probe(struct kvm_vcpu *vcpu, struct pviommu_vm *vm,
 	const struct pviommu_probe_info info = {
 		.version = PVIOMMU_ABI_VERSION,
 		.nr_apertures = nr_apertures,
-		.features = PVIOMMU_FEATURE_SYNC_LIST,
+		.features = PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS,
 		.sync_max_pages = PVIOMMU_SYNC_MAX_PAGES,
 		.sync_max_ranges = PVIOMMU_SYNC_MAX_RANGES,
 	};
@@ -92,6 +93,39 @@ static s64 op_aperture(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
 		      sizeof(data.info) + holes_len);
 }
 
+static s64 op_events(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
+		     const u64 args[3])
+{
+	unsigned int max = min_t(u64, args[1] / sizeof(struct pviommu_event),
+				 PVIOMMU_MAX_EVENTS);
+	struct pviommu_event *events;
+	unsigned int nr;
+	u64 first;
+	s64 ret;
+
+	if (args[2])
+		return PVIOMMU_RC_BAD_ARG;
+
+	events = kcalloc(PVIOMMU_MAX_EVENTS, sizeof(*events),
+			 GFP_KERNEL_ACCOUNT);
+	if (!events)
+		return PVIOMMU_RC_NO_MEMORY;
+
+	/* What cannot be written stays. */
+	mutex_lock(&ap->lock);
+	nr = pviommu_fault_peek(ap, events, max, &first);
+	ret = answer(vcpu, args[0], nr * sizeof(*events), events,
+		     nr * sizeof(*events));
+	if (ret >= 0) {
+		pviommu_fault_consume(ap, first, nr);
+		ret = nr;
+	}
+	mutex_unlock(&ap->lock);
+
+	kfree(events);
+	return ret;
+}
+
 static s64 aperture_op(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
 		       u32 op, const u64 args[3])
 {
@@ -110,6 +144,8 @@ static s64 aperture_op(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
 		return pviommu_sync(ap, args[0], args[1], args[2]);
 	case PVIOMMU_OP_SYNC_LIST:
 		return pviommu_sync_list(ap, args[0], args[1], args[2]);
+	case PVIOMMU_OP_EVENTS:
+		return op_events(vcpu, ap, args);
 	default:
 		return PVIOMMU_RC_BAD_OP;
 	}
@@ -130,7 +166,7 @@ static s64 vm_op(struct kvm_vcpu *vcpu, struct pviommu_vm *vm, u32 id, u32 op,
 
 	ap = pviommu_vm_aperture(vm, id);
 	if (!ap)
-		return op > PVIOMMU_OP_SYNC_LIST ? PVIOMMU_RC_BAD_OP :
+		return op > PVIOMMU_OP_EVENTS ? PVIOMMU_RC_BAD_OP :
 						   PVIOMMU_RC_NO_APERTURE;
 
 	ret = aperture_op(vcpu, ap, op, args);

@@ -11,6 +11,7 @@
  *   domain.c		an aperture's IOMMU domain
  *   device.c		devices: taken from VFIO, and left blocked
  *   group.c		IOMMU groups: which may join, and their move
+ *   fault.c		DMA that the IOMMU refused
  *   memlock.c		RLIMIT_MEMLOCK
  *   debugfs.c		statistics for people
  *
@@ -27,6 +28,7 @@
  *   mmap_lock		of the VMM, inside pin and account
  *   device_list_lock	all attached devices; a leaf
  *   vm_hash_lock	all bound VMs; a leaf
+ *   fault_lock		who is told of faults, and what of; a leaf, taken in interrupts
  *
  * The IOMMU core's group->mutex is inside pviommu_domain::lock. kvm->srcu is held
  * by vCPUs outside of all of them; others take it inside pviommu_aperture::lock, and
@@ -42,6 +44,7 @@
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/ratelimit.h>
 #include <linux/refcount.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
@@ -131,6 +134,38 @@ struct pviommu_domain {
 };
 
 /**
+ * struct pviommu_faults - DMA faults of an aperture's devices; under fault_lock
+ * @count: all there have been
+ * @iova: where the last one went, bytes
+ * @first: number of the oldest event that is kept
+ * @next: number of the next one
+ * @events: event number n is at n % PVIOMMU_MAX_EVENTS
+ * @log: limits what is logged
+ */
+struct pviommu_faults {
+	u64 count;
+	u64 iova;
+	u64 first;
+	u64 next;
+	struct pviommu_event events[PVIOMMU_MAX_EVENTS];
+	struct ratelimit_state log;
+};
+
+/**
+ * struct pviommu_fault_source - a device whose faults are an aperture's
+ * @list: in fault.c's list
+ * @dev: the device
+ * @ap: its aperture
+ * @guest: where the guest finds it
+ */
+struct pviommu_fault_source {
+	struct list_head list;
+	struct device *dev;
+	struct pviommu_aperture *ap;
+	const struct pviommu_endpoint *guest;
+};
+
+/**
  * struct pviommu_aperture - what a set of devices can reach
  * @vm: owner
  * @id: index in pviommu_vm::apertures
@@ -153,6 +188,7 @@ struct pviommu_domain {
  * @stats: what PVIOMMU_STATS reports, but for what is counted elsewhere
  * @hypercalls: that named the aperture; without the lock
  * @refused: answered with a PVIOMMU_RC_* code; without the lock
+ * @faults: DMA that the IOMMU refused; fault_lock
  */
 struct pviommu_aperture {
 	struct pviommu_vm *vm;
@@ -179,6 +215,7 @@ struct pviommu_aperture {
 
 	atomic64_t hypercalls;
 	atomic64_t refused;
+	struct pviommu_faults faults;
 };
 
 static inline u64 pviommu_iova(const struct pviommu_aperture *ap, u64 index)
@@ -264,6 +301,21 @@ s64 pviommu_device_aperture(struct pviommu_vm *vm,
 			    const struct pviommu_endpoint *guest);
 int pviommu_device_init(void);
 void pviommu_device_exit(void);
+
+/* fault.c */
+void pviommu_fault_init(struct pviommu_aperture *ap);
+void pviommu_fault_add(struct pviommu_fault_source *source);
+void pviommu_fault_remove(struct pviommu_fault_source *source);
+void pviommu_fault_forget(struct pviommu_aperture *ap);
+void pviommu_fault_stats(struct pviommu_aperture *ap,
+			 struct pviommu_aperture_stats *stats);
+unsigned int pviommu_fault_peek(struct pviommu_aperture *ap,
+				struct pviommu_event *events, unsigned int max,
+				u64 *first);
+void pviommu_fault_consume(struct pviommu_aperture *ap, u64 first,
+			   unsigned int nr);
+int pviommu_fault_handler(struct iommu_domain *domain, struct device *dev,
+			  unsigned long iova, int flags, void *unused);
 
 /* memlock.c */
 void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm);

@@ -272,6 +272,10 @@ struct pviommu_reset {
  * @resets: times the aperture was reset by the VMM
  * @enabled: 1 while the aperture follows a table
  * @devices: devices attached
+ * @faults: times the IOMMU refused DMA of the devices, as far as its driver tells:
+ *	AMD's does, Intel's only writes to the log. Above a certain rate hardware
+ *	and driver drop some.
+ * @fault_iova: where the last of them went, in bytes
  * @shadow_leaves: pieces of 512 window pages for which the host keeps a record
  * @noncoherent: 1 if the IOMMU cannot enforce cache coherency for the devices, and
  *	KVM has been told
@@ -295,6 +299,8 @@ struct pviommu_aperture_stats {
 	__aligned_u64 resets;
 	__u32 enabled;
 	__u32 devices;
+	__aligned_u64 faults;
+	__aligned_u64 fault_iova;
 	__aligned_u64 shadow_leaves;
 	__u32 noncoherent;
 	__u32 __reserved;

@@ -175,8 +175,9 @@ struct pviommu_range {
  * @flags: PVIOMMU_EVENT_*
  * @path: devfns from the root bus, as in PVIOMMU_OP_ENDPOINT
  *
- * Filled in by PVIOMMU_OP_EVENTS: rcx = GPA of an array, rdx = its length in
- * bytes. Returns the number of events written; what was read is gone.
+ * Filled in by PVIOMMU_OP_EVENTS of an aperture: rcx = GPA of an array, rdx = its
+ * length in bytes. Returns the number of events written, the oldest first; what was
+ * written is gone. The host keeps PVIOMMU_MAX_EVENTS for each aperture.
  */
 struct pviommu_event {
 	__u64 iova;
@@ -187,7 +188,9 @@ struct pviommu_event {
 	__u8 path[PVIOMMU_PATH_MAX_DEPTH];
 };
 
+#define PVIOMMU_MAX_EVENTS	64
+
 #define PVIOMMU_EVENT_WRITE	_BITUL(0)	/* it was a write */
-#define PVIOMMU_EVENT_OVERFLOW	_BITUL(1)	/* earlier events were lost */
+#define PVIOMMU_EVENT_OVERFLOW	_BITUL(1)	/* events before this one were lost */
 
 #endif /* _UAPI_LINUX_PVIOMMU_ABI_H */

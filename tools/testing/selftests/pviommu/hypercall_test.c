@@ -114,9 +114,6 @@ TEST_F(plain, no_such_operation)
 	EXPECT_EQ(PVIOMMU_RC_BAD_OP, hc(&self->ctx, 0xffffffff, 0, 0, 0));
 	ASSERT_EQ(0, __create_aperture(self->ctx.fd, 4096, 4096, 0, NULL));
 	EXPECT_EQ(PVIOMMU_RC_BAD_OP, hc(&self->ctx, 8, 0, 0, 0));
-	/* Not announced by PROBE, so not there. */
-	EXPECT_EQ(PVIOMMU_RC_BAD_OP,
-		  hc(&self->ctx, PVIOMMU_OP_EVENTS, GPA_BUFFER, 64, 0));
 }
 
 TEST_F(plain, aperture)
