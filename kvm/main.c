@@ -22,6 +22,7 @@ union ioctl_buffer {
 	struct pviommu_detach detach;
 	struct pviommu_reset reset;
 	struct pviommu_stats stats;
+	struct pviommu_mark_dirty mark_dirty;
 };
 
 /**
@@ -159,6 +160,29 @@ static int ioctl_stats(struct pviommu_vm *vm, union ioctl_buffer *buf)
 	return 0;
 }
 
+static int ioctl_mark_dirty(struct pviommu_vm *vm, union ioctl_buffer *buf)
+{
+	struct pviommu_mark_dirty *cmd = &buf->mark_dirty;
+	struct pviommu_aperture *ap;
+	u32 id;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	cmd->out_pages = 0;
+	if (cmd->aperture_id == PVIOMMU_APERTURE_ALL) {
+		for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
+			cmd->out_pages += pviommu_sync_mark_dirty(ap);
+	} else {
+		ap = pviommu_vm_aperture(vm, cmd->aperture_id);
+		if (!ap)
+			return -ENOENT;
+		cmd->out_pages = pviommu_sync_mark_dirty(ap);
+	}
+	cmd->out_lost = atomic64_read(&vm->dirty_lost);
+	return 0;
+}
+
 #define IOCTL_OP(_NAME, _name, _last, _unbound, _copy_out)		\
 	[PVIOMMU_CMD_##_NAME] = {					\
 		.size = sizeof(struct pviommu_##_name),			\
@@ -177,6 +201,7 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(DETACH, detach, host, false, false),
 	IOCTL_OP(RESET, reset, __reserved, false, false),
 	IOCTL_OP(STATS, stats, stats_uptr, false, true),
+	IOCTL_OP(MARK_DIRTY, mark_dirty, out_lost, false, true),
 };
 
 static long pviommu_fops_ioctl(struct file *file, unsigned int cmd,

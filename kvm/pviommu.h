@@ -98,6 +98,7 @@ struct pviommu_memlock {
  * @nr_apertures: read without the lock: an aperture is complete before it counts
  * @apertures: by id
  * @memlock: accounting of what is pinned, of all apertures
+ * @dirty_lost: pages that could not be entered in the dirty log
  * @debugfs: its directory
  */
 struct pviommu_vm {
@@ -112,6 +113,7 @@ struct pviommu_vm {
 	unsigned int nr_apertures;
 	struct pviommu_aperture *apertures[PVIOMMU_MAX_APERTURES];
 	struct pviommu_memlock memlock;
+	atomic64_t dirty_lost;
 	struct dentry *debugfs;
 };
 
@@ -256,6 +258,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max);
 void pviommu_sync_abandon(struct pviommu_aperture *ap);
 void pviommu_sync_forget(struct pviommu_aperture *ap);
+u64 pviommu_sync_mark_dirty(struct pviommu_aperture *ap);
 
 /* table.c */
 s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva);

@@ -414,14 +414,16 @@ static void collect(struct pviommu_aperture *ap, u64 first, u64 count,
 /*
  * KVM's own mark_page_dirty() wants a running vCPU, and there is none when the
  * file is closed or the VM reset. VMs with a dirty ring are refused, so the bitmap
- * is all there is.
+ * is all there is. False if no log takes it.
  */
-static void mark_dirty(struct kvm *kvm, gfn_t gfn)
+static bool mark_dirty(struct kvm *kvm, gfn_t gfn)
 {
 	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
 
 	if (slot && kvm_slot_dirty_track_enabled(slot) && slot->dirty_bitmap)
 		set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
+	/* Not if it is deleted, or about to be, with its bitmap. */
+	return slot && !(slot->flags & KVM_MEMSLOT_INVALID);
 }
 
 static int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
@@ -450,8 +452,8 @@ static void unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
 		struct pviommu_shadow *gone = &ap->batch->gone[i];
 		bool write = gone->entry & PVIOMMU_ENTRY_WRITE;
 
-		if (write)
-			mark_dirty(ap->vm->kvm, entry_gfn(gone->entry));
+		if (write && !mark_dirty(ap->vm->kvm, entry_gfn(gone->entry)))
+			atomic64_inc(&ap->vm->dirty_lost);
 		unpin_user_pages_dirty_lock(&gone->page, 1, write);
 	}
 	pins_released(ap, nr);
@@ -879,6 +881,38 @@ void pviommu_sync_abandon(struct pviommu_aperture *ap)
 		shadow_leaf_free(ap, leaf);
 	}
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+}
+
+/**
+ * pviommu_sync_mark_dirty() - PVIOMMU_MARK_DIRTY for one aperture
+ * @ap: the aperture
+ *
+ * Context: any thread.
+ * Return: window pages that are mapped writable.
+ */
+u64 pviommu_sync_mark_dirty(struct pviommu_aperture *ap)
+{
+	struct kvm *kvm = ap->vm->kvm;
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+	unsigned int i;
+	u64 pages = 0;
+	int idx;
+
+	mutex_lock(&ap->lock);
+	idx = srcu_read_lock(&kvm->srcu);
+	xa_for_each(&ap->shadow, at, leaf) {
+		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
+			if (!(leaf->entries[i].entry & PVIOMMU_ENTRY_WRITE))
+				continue;
+			mark_dirty(kvm, entry_gfn(leaf->entries[i].entry));
+			pages++;
+		}
+		cond_resched();
+	}
+	srcu_read_unlock(&kvm->srcu, idx);
+	mutex_unlock(&ap->lock);
+	return pages;
 }
 
 /**

@@ -43,6 +43,7 @@ enum {
 	PVIOMMU_CMD_DETACH,
 	PVIOMMU_CMD_RESET,
 	PVIOMMU_CMD_STATS,
+	PVIOMMU_CMD_MARK_DIRTY,
 };
 
 /**
@@ -326,5 +327,38 @@ struct pviommu_stats {
 };
 
 #define PVIOMMU_STATS _IO(PVIOMMU_TYPE, PVIOMMU_CMD_STATS)
+
+/**
+ * struct pviommu_mark_dirty - ioctl(PVIOMMU_MARK_DIRTY)
+ * @size: sizeof(struct pviommu_mark_dirty)
+ * @flags: must be 0
+ * @aperture_id: the aperture, or PVIOMMU_APERTURE_ALL
+ * @__reserved: must be 0
+ * @out_pages: window pages that are mapped writable, each counted
+ * @out_lost: pages that have left apertures of this file since it was opened while
+ *	no memslot was behind them, or one that was being changed: no log has them
+ *
+ * A page that a device could write is entered in KVM's dirty log when it leaves
+ * the aperture. This enters all that are still there, for the last pass of a
+ * migration: call it with vCPUs and devices stopped, before KVM_GET_DIRTY_LOG.
+ * Memslots without a dirty log are passed over.
+ *
+ * A memslot's log goes with the memslot. Whoever removes one that is being logged, to
+ * split it for example, calls this and KVM_GET_DIRTY_LOG before. What leaves the
+ * aperture in between is in @out_lost: if that rises, the memory concerned has to
+ * be sent again.
+ *
+ *  - ENOENT: no such aperture
+ */
+struct pviommu_mark_dirty {
+	__u32 size;
+	__u32 flags;
+	__u32 aperture_id;
+	__u32 __reserved;
+	__aligned_u64 out_pages;
+	__aligned_u64 out_lost;
+};
+
+#define PVIOMMU_MARK_DIRTY _IO(PVIOMMU_TYPE, PVIOMMU_CMD_MARK_DIRTY)
 
 #endif /* _UAPI_LINUX_PVIOMMU_H */
