@@ -102,6 +102,30 @@ static s64 disable_some(struct pviommu_aperture *ap)
 	return ap->pinned ? PVIOMMU_RC_HOST_ERROR : 0;
 }
 
+/*
+ * The guest takes charge of the aperture: whatever was left to VFIO until now moves
+ * into it. That needs the VM's lock, under which nobody may wait for the
+ * aperture's on a guest's behalf: an unbind waits for it to block a device.
+ */
+static s64 take_charge(struct pviommu_aperture *ap)
+{
+	int ret;
+
+	if (!mutex_trylock(&ap->vm->lock))
+		return PVIOMMU_RC_RETRY;
+	if (!mutex_trylock(&ap->lock)) {
+		mutex_unlock(&ap->vm->lock);
+		return PVIOMMU_RC_RETRY;
+	}
+	ret = pviommu_device_confine(ap);
+	mutex_unlock(&ap->lock);
+	mutex_unlock(&ap->vm->lock);
+
+	if (ret == -ENOMEM)
+		return PVIOMMU_RC_NO_MEMORY;
+	return ret ? PVIOMMU_RC_HOST_ERROR : 0;
+}
+
 static s64 check_enable(struct pviommu_aperture *ap, u64 directory)
 {
 	if (!ap->domain.iommu)
@@ -124,24 +148,34 @@ static s64 check_enable(struct pviommu_aperture *ap, u64 directory)
  * kexec'ed kernel may use the same memory anew.
  *
  * Context: a vCPU of the VM, in its thread.
- * Return: 0 or a PVIOMMU_RC_*. Of those only RETRY and HOST_ERROR may have changed
- * anything: the aperture may be disabled then.
+ * Return: 0 or a PVIOMMU_RC_*. Of those only RETRY, NO_MEMORY and HOST_ERROR may have
+ * changed anything: the aperture may be disabled then.
  */
 s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 			    u64 flags)
 {
+	bool charge;
 	s64 ret;
 
 	if (flags)
 		return PVIOMMU_RC_BAD_ARG;
 
-	mutex_lock(&ap->lock);
-	ret = check_enable(ap, directory) ?: disable_some(ap);
-	if (!ret) {
-		ap->directory = directory;
-		WRITE_ONCE(ap->enabled, true);
-	}
-	mutex_unlock(&ap->lock);
+	do {
+		mutex_lock(&ap->lock);
+		ret = check_enable(ap, directory);
+		charge = !ret && ap->nr_unconfined;
+		if (!ret && !charge) {
+			ap->touched = true;
+			ret = disable_some(ap);
+			if (!ret) {
+				ap->directory = directory;
+				WRITE_ONCE(ap->enabled, true);
+			}
+		}
+		mutex_unlock(&ap->lock);
+		if (charge)
+			ret = take_charge(ap);
+	} while (charge && !ret);
 	return ret;
 }
 
@@ -149,16 +183,25 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
  * pviommu_aperture_disable() - PVIOMMU_OP_DISABLE
  * @ap: the aperture
  *
- * Return: 0; PVIOMMU_RC_RETRY while there is more to unmap; PVIOMMU_RC_HOST_ERROR if
- * something could not be unmapped.
+ * Return: 0; PVIOMMU_RC_RETRY while there is more to unmap; PVIOMMU_RC_NO_MEMORY or
+ * PVIOMMU_RC_HOST_ERROR if something could not be unmapped or moved.
  */
 s64 pviommu_aperture_disable(struct pviommu_aperture *ap)
 {
-	s64 ret;
+	bool charge;
+	s64 ret = 0;
 
-	mutex_lock(&ap->lock);
-	ret = disable_some(ap);
-	mutex_unlock(&ap->lock);
+	do {
+		mutex_lock(&ap->lock);
+		charge = ap->nr_unconfined;
+		if (!charge) {
+			ap->touched = true;
+			ret = disable_some(ap);
+		}
+		mutex_unlock(&ap->lock);
+		if (charge)
+			ret = take_charge(ap);
+	} while (charge && !ret);
 	return ret;
 }
 

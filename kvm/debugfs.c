@@ -45,6 +45,7 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(fault_iova);
 	show(shadow_leaves);
 	show(noncoherent);
+	show(waiting);
 #undef show
 	return 0;
 }

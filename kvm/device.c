@@ -24,6 +24,13 @@
 
 #include "pviommu.h"
 
+/* Where a group is that has joined an aperture. */
+enum device_state {
+	DEVICE_CONFINED,	/* in the aperture's domain */
+	DEVICE_WAITING,		/* in VFIO's, until the guest takes charge */
+	DEVICE_BLOCKED,		/* in none: it could not be moved */
+};
+
 /**
  * struct pviommu_device - a device in an aperture
  * @list: in device_list
@@ -36,6 +43,8 @@
  * @guest: where the guest finds it
  * @attached: in the aperture, as far as the guest can see; device_list_lock
  * @unbound: VFIO's driver is leaving it; pviommu_vm::lock
+ * @stay: the VMM wants the group to be left to VFIO until the guest takes charge
+ * @state: of the group; under pviommu_vm::lock and pviommu_aperture::lock
  * @fault_source: counts its faults
  * @put_work: lets go of @vfio_file where the caller cannot
  */
@@ -50,6 +59,8 @@ struct pviommu_device {
 	struct pviommu_endpoint guest;
 	bool attached;
 	bool unbound;
+	bool stay;
+	enum device_state state;
 	struct pviommu_fault_source fault_source;
 	struct work_struct put_work;
 };
@@ -140,6 +151,7 @@ static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
 	dev->pdev = pdev;
 	dev->vfio_file = file;
 	dev->guest = cmd->guest;
+	dev->stay = cmd->flags & PVIOMMU_ATTACH_ON_ENABLE;
 	dev->fault_source = (struct pviommu_fault_source){
 		.dev = &pdev->dev,
 		.ap = ap,
@@ -194,22 +206,52 @@ out_unlock:
 	return dev;
 }
 
-static bool group_attached(struct pviommu_aperture *ap,
-			   struct iommu_group *group)
+/* The first device of the group that is in the aperture, or NULL. */
+static struct pviommu_device *find_sibling(struct pviommu_aperture *ap,
+					   struct iommu_group *group)
 {
 	struct pviommu_device *dev;
 
 	list_for_each_entry(dev, &ap->devices, siblings) {
 		if (dev->group == group)
-			return true;
+			return dev;
 	}
-	return false;
+	return NULL;
+}
+
+/* Before and after a device changes its state, and when it comes and goes. */
+static void count_state(const struct pviommu_device *dev, int by)
+{
+	struct pviommu_aperture *ap = dev->ap;
+
+	lockdep_assert_held(&ap->lock);
+
+	if (dev->state != DEVICE_CONFINED)
+		ap->nr_unconfined += by;
+	if (dev->state == DEVICE_WAITING)
+		ap->stats.waiting += by;
+}
+
+static void set_group_state(struct pviommu_aperture *ap,
+			    struct iommu_group *group, enum device_state state)
+{
+	struct pviommu_device *dev;
+
+	list_for_each_entry(dev, &ap->devices, siblings) {
+		if (dev->group != group)
+			continue;
+		count_state(dev, -1);
+		dev->state = state;
+		count_state(dev, 1);
+	}
 }
 
 static int device_join(struct pviommu_device *dev)
 {
 	struct pviommu_aperture *ap = dev->ap;
+	struct pviommu_device *sibling;
 	int ret = 0;
+	bool stay;
 
 	lockdep_assert_held(&ap->vm->lock);
 
@@ -217,17 +259,55 @@ static int device_join(struct pviommu_device *dev)
 		return -ENODEV;
 
 	mutex_lock(&ap->lock);
-	if (!group_attached(ap, dev->group))
-		ret = pviommu_group_join(ap, dev->group, &dev->pdev->dev);
+	stay = dev->stay && !ap->touched;
+	dev->state = stay ? DEVICE_WAITING : DEVICE_CONFINED;
+	sibling = find_sibling(ap, dev->group);
+	if (!sibling)
+		ret = pviommu_group_join(ap, dev->group, &dev->pdev->dev, stay);
+	else if (stay != (sibling->state == DEVICE_WAITING))
+		ret = -EEXIST;
+	else
+		dev->state = sibling->state;
 	if (!ret) {
 		list_add_tail(&dev->siblings, &ap->devices);
 		ap->stats.devices++;
+		count_state(dev, 1);
 		pviommu_fault_add(&dev->fault_source);
 		mutex_lock(&device_list_lock);
 		dev->attached = true;
 		mutex_unlock(&device_list_lock);
 	}
 	mutex_unlock(&ap->lock);
+	return ret;
+}
+
+/**
+ * pviommu_device_confine() - move what was left to VFIO into the aperture
+ * @ap: the aperture, locked, and its VM
+ *
+ * A group for which that fails is blocked, and tried again next time.
+ *
+ * Return: 0, or the last errno, which is logged.
+ */
+int pviommu_device_confine(struct pviommu_aperture *ap)
+{
+	struct pviommu_device *dev;
+	int err, ret = 0;
+
+	lockdep_assert_held(&ap->vm->lock);
+	lockdep_assert_held(&ap->lock);
+
+	ap->touched = true;
+	list_for_each_entry(dev, &ap->devices, siblings) {
+		/* Once for each group. */
+		if (dev->state == DEVICE_CONFINED ||
+		    find_sibling(ap, dev->group) != dev)
+			continue;
+		err = pviommu_group_move(ap, dev->group, &dev->pdev->dev);
+		set_group_state(ap, dev->group,
+				err ? DEVICE_BLOCKED : DEVICE_CONFINED);
+		ret = err ?: ret;
+	}
 	return ret;
 }
 
@@ -304,11 +384,12 @@ static void device_leave(struct pviommu_device *dev)
 	 * Blocked first, so that a sync that is stalled under the aperture's
 	 * lock does not keep the device going.
 	 */
-	if (!group_attached(ap, dev->group))
+	if (dev->state == DEVICE_CONFINED && !find_sibling(ap, dev->group))
 		pviommu_domain_detach(&ap->domain, dev->group, &dev->pdev->dev);
 
 	mutex_lock(&ap->lock);
 	ap->stats.devices--;
+	count_state(dev, -1);
 	if (list_empty(&ap->devices)) {
 		pviommu_aperture_drop_all(ap);
 		pviommu_group_last_left(ap);

@@ -103,6 +103,7 @@ out:
  * @ap: the aperture, locked, and its VM; @ap's devices are in other groups
  * @group: the group
  * @dev: one of its devices
+ * @stay: leave it in VFIO's domain, for pviommu_group_move() to move it later
  *
  * The first group brings the IOMMU domain; the caller frees it with
  * pviommu_group_last_left() when the last one has left.
@@ -110,7 +111,7 @@ out:
  * Return: 0 or an errno, as tabulated at PVIOMMU_ATTACH.
  */
 int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
-		       struct device *dev)
+		       struct device *dev, bool stay)
 {
 	int ret;
 
@@ -124,13 +125,38 @@ int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
 		ret = -EADDRNOTAVAIL;
 	if (!ret)
 		ret = check_window(ap, group);
-	if (!ret)
+	if (!ret && !stay)
 		ret = pviommu_domain_attach(&ap->domain, group, dev, ap->base,
 					    ap->npages);
 	if (ret) {
 		explain(ap, dev, ret);
 		if (list_empty(&ap->devices))
 			pviommu_group_last_left(ap);
+	}
+	return ret;
+}
+
+/**
+ * pviommu_group_move() - move a group that joined and stayed
+ * @ap: the aperture, locked
+ * @group: the group
+ * @dev: one of its devices
+ *
+ * Return: 0 or an errno; the group is blocked then.
+ */
+int pviommu_group_move(struct pviommu_aperture *ap, struct iommu_group *group,
+		       struct device *dev)
+{
+	int ret;
+
+	lockdep_assert_held(&ap->lock);
+
+	ret = pviommu_domain_attach(&ap->domain, group, dev, ap->base,
+				    ap->npages);
+	if (ret) {
+		explain(ap, dev, ret);
+		dev_warn_ratelimited(dev, "pviommu: it could not be moved into aperture %u (%d), and is blocked\n",
+				     ap->id, ret);
 	}
 	return ret;
 }

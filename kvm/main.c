@@ -101,7 +101,8 @@ static int ioctl_attach(struct pviommu_vm *vm, union ioctl_buffer *buf)
 {
 	const struct pviommu_attach *cmd = &buf->attach;
 
-	if (cmd->flags || cmd->host.__reserved || cmd->guest.__reserved)
+	if ((cmd->flags & ~PVIOMMU_ATTACH_ON_ENABLE) || cmd->host.__reserved ||
+	    cmd->guest.__reserved)
 		return -EOPNOTSUPP;
 	return pviommu_device_attach(vm, cmd);
 }
@@ -164,6 +165,7 @@ static int ioctl_mark_dirty(struct pviommu_vm *vm, union ioctl_buffer *buf)
 {
 	struct pviommu_mark_dirty *cmd = &buf->mark_dirty;
 	struct pviommu_aperture *ap;
+	int ret = 0;
 	u32 id;
 
 	if (cmd->flags || cmd->__reserved)
@@ -172,15 +174,15 @@ static int ioctl_mark_dirty(struct pviommu_vm *vm, union ioctl_buffer *buf)
 	cmd->out_pages = 0;
 	if (cmd->aperture_id == PVIOMMU_APERTURE_ALL) {
 		for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
-			cmd->out_pages += pviommu_sync_mark_dirty(ap);
+			ret = pviommu_sync_mark_dirty(ap, &cmd->out_pages) ?: ret;
 	} else {
 		ap = pviommu_vm_aperture(vm, cmd->aperture_id);
 		if (!ap)
 			return -ENOENT;
-		cmd->out_pages = pviommu_sync_mark_dirty(ap);
+		ret = pviommu_sync_mark_dirty(ap, &cmd->out_pages);
 	}
 	cmd->out_lost = atomic64_read(&vm->dirty_lost);
-	return 0;
+	return ret;
 }
 
 #define IOCTL_OP(_NAME, _name, _last, _unbound, _copy_out)		\

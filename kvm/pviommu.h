@@ -180,6 +180,9 @@ struct pviommu_fault_source {
  * @nr_holes: elements in @holes
  * @holes: reserved window pages: nothing is ever mapped there
  * @enabled: follows the table at @directory
+ * @touched: has been enabled or disabled by the guest: no device is left to VFIO
+ *	from now on
+ * @nr_unconfined: devices whose group is not in @domain; pviommu_vm::lock, too
  * @directory: GPA of the guest's directory
  * @shadow: struct pviommu_shadow_leaf by window page / 512
  * @nr_leaves: elements in @shadow
@@ -206,6 +209,8 @@ struct pviommu_aperture {
 	unsigned int nr_holes;
 	struct pviommu_hole holes[PVIOMMU_MAX_HOLES];
 	bool enabled;
+	bool touched;
+	unsigned int nr_unconfined;
 	gpa_t directory;
 	struct xarray shadow;
 	unsigned long nr_leaves;
@@ -258,7 +263,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max);
 void pviommu_sync_abandon(struct pviommu_aperture *ap);
 void pviommu_sync_forget(struct pviommu_aperture *ap);
-u64 pviommu_sync_mark_dirty(struct pviommu_aperture *ap);
+int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages);
 
 /* table.c */
 s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva);
@@ -291,6 +296,8 @@ void pviommu_domain_flush(struct pviommu_domain *domain, u64 iova, size_t size,
 
 /* group.c */
 int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
+		       struct device *dev, bool stay);
+int pviommu_group_move(struct pviommu_aperture *ap, struct iommu_group *group,
 		       struct device *dev);
 void pviommu_group_last_left(struct pviommu_aperture *ap);
 
@@ -300,6 +307,7 @@ int pviommu_device_attach(struct pviommu_vm *vm,
 int pviommu_device_detach(struct pviommu_vm *vm,
 			  const struct pviommu_detach *cmd);
 void pviommu_device_detach_all(struct pviommu_aperture *ap);
+int pviommu_device_confine(struct pviommu_aperture *ap);
 s64 pviommu_device_aperture(struct pviommu_vm *vm,
 			    const struct pviommu_endpoint *guest);
 int pviommu_device_init(void);

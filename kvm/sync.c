@@ -886,33 +886,34 @@ void pviommu_sync_abandon(struct pviommu_aperture *ap)
 /**
  * pviommu_sync_mark_dirty() - PVIOMMU_MARK_DIRTY for one aperture
  * @ap: the aperture
+ * @pages: window pages that are mapped writable are added
  *
  * Context: any thread.
- * Return: window pages that are mapped writable.
+ * Return: 0, or -EBUSY if a device is not confined to the aperture yet.
  */
-u64 pviommu_sync_mark_dirty(struct pviommu_aperture *ap)
+int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages)
 {
 	struct kvm *kvm = ap->vm->kvm;
 	struct pviommu_shadow_leaf *leaf;
 	unsigned long at;
 	unsigned int i;
-	u64 pages = 0;
-	int idx;
+	int idx, ret;
 
 	mutex_lock(&ap->lock);
+	ret = ap->stats.waiting ? -EBUSY : 0;
 	idx = srcu_read_lock(&kvm->srcu);
 	xa_for_each(&ap->shadow, at, leaf) {
 		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
 			if (!(leaf->entries[i].entry & PVIOMMU_ENTRY_WRITE))
 				continue;
 			mark_dirty(kvm, entry_gfn(leaf->entries[i].entry));
-			pages++;
+			(*pages)++;
 		}
 		cond_resched();
 	}
 	srcu_read_unlock(&kvm->srcu, idx);
 	mutex_unlock(&ap->lock);
-	return pages;
+	return ret;
 }
 
 /**

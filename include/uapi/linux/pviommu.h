@@ -153,10 +153,21 @@ struct pviommu_endpoint {
 	__u8 path[8];
 };
 
+/*
+ * PVIOMMU_ATTACH: leave the group in VFIO's domain, with all that the VMM has
+ * mapped there, until the guest enables (or disables) the aperture for the first
+ * time. A guest without the driver, and firmware, can use the device meanwhile. A
+ * reset or a DETACH leaves it in VFIO's domain, too. From that ENABLE or DISABLE on
+ * the device is confined as without the flag, for good: after a reset of the VM it
+ * is blocked. If it cannot be moved then, it is blocked and the guest is told. The
+ * flag is without effect once the guest has taken charge.
+ */
+#define PVIOMMU_ATTACH_ON_ENABLE	(1U << 0)
+
 /**
  * struct pviommu_attach - ioctl(PVIOMMU_ATTACH)
  * @size: sizeof(struct pviommu_attach)
- * @flags: must be 0
+ * @flags: PVIOMMU_ATTACH_*
  * @aperture_id: the aperture that the device shall be confined to
  * @vfio_fd: the VFIO device file of @host, from VFIO_GROUP_GET_DEVICE_FD. It
  *	proves that the caller owns the device's IOMMU group, and is kept open
@@ -166,7 +177,8 @@ struct pviommu_endpoint {
  *
  * Moves the device's whole IOMMU group from VFIO's domain to the aperture's. The
  * group reaches nothing until the guest enables the aperture. More devices of
- * the group can be attached to the same aperture, each with its endpoint.
+ * the group can be attached to the same aperture, each with its endpoint, with the
+ * same flags.
  *
  * What an administrator can do something about is in the kernel's log, too.
  *
@@ -185,7 +197,7 @@ struct pviommu_endpoint {
  *  - ENOTCONN: the device's group is not in VFIO's hands
  *  - EBUSY: the device's group is in another aperture
  *  - EEXIST: the device is attached already, or another device has that
- *	endpoint
+ *	endpoint, or the device's group is attached with other flags
  *  - EACCES: the platform does not remap this device's interrupts, so that it
  *	could raise any of the host's
  *  - EADDRINUSE: firmware demands that the device reaches host memory of its own
@@ -241,7 +253,8 @@ struct pviommu_detach {
  * @__reserved: must be 0
  *
  * For a VMM that resets its VM: the aperture follows no table any more, nothing
- * stays pinned, its devices reach nothing until the guest enables it again.
+ * stays pinned, its devices reach nothing until the guest enables it again (but
+ * see PVIOMMU_ATTACH_ON_ENABLE).
  *
  *  - ENOENT: no such aperture
  */
@@ -280,6 +293,8 @@ struct pviommu_reset {
  * @shadow_leaves: pieces of 512 window pages for which the host keeps a record
  * @noncoherent: 1 if the IOMMU cannot enforce cache coherency for the devices, and
  *	KVM has been told
+ * @waiting: of @devices, those that are still left to VFIO: see
+ *	PVIOMMU_ATTACH_ON_ENABLE
  *
  * Later versions append fields.
  */
@@ -304,7 +319,7 @@ struct pviommu_aperture_stats {
 	__aligned_u64 fault_iova;
 	__aligned_u64 shadow_leaves;
 	__u32 noncoherent;
-	__u32 __reserved;
+	__u32 waiting;
 };
 
 /**
@@ -349,6 +364,8 @@ struct pviommu_stats {
  * be sent again.
  *
  *  - ENOENT: no such aperture
+ *  - EBUSY: a device is left to VFIO (PVIOMMU_ATTACH_ON_ENABLE), which then has to
+ *	track its writes; what is in the apertures was marked
  */
 struct pviommu_mark_dirty {
 	__u32 size;
