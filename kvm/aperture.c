@@ -57,6 +57,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	INIT_LIST_HEAD(&ap->spare_leaves);
 	INIT_LIST_HEAD(&ap->devices);
 	mutex_init(&ap->lock);
+	pviommu_watch_init(ap);
 	pviommu_fault_init(ap);
 	pviommu_domain_init(&ap->domain, vm->kvm);
 	xa_init(&ap->shadow);
@@ -69,6 +70,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
  */
 void pviommu_aperture_destroy(struct pviommu_aperture *ap)
 {
+	pviommu_watch_stop(ap);
 	pviommu_sync_forget(ap);
 	pviommu_sync_batch_free(ap->batch);
 	mutex_destroy(&ap->lock);
@@ -230,6 +232,7 @@ void pviommu_aperture_reset(struct pviommu_aperture *ap)
 
 	/* The guest that caused them is gone. */
 	pviommu_fault_forget(ap);
+	pviommu_watch_start(ap);
 }
 
 /**

@@ -278,6 +278,8 @@ static int device_join(struct pviommu_device *dev)
 		mutex_unlock(&device_list_lock);
 	}
 	mutex_unlock(&ap->lock);
+	if (!ret)
+		pviommu_watch_start(ap);
 	return ret;
 }
 
@@ -309,6 +311,39 @@ int pviommu_device_confine(struct pviommu_aperture *ap)
 		ret = err ?: ret;
 	}
 	return ret;
+}
+
+static bool is_bus_master(struct pci_dev *pdev)
+{
+	u16 command;
+
+	/* All ones while it is powered down, or being reset. */
+	return !pci_read_config_word(pdev, PCI_COMMAND, &command) &&
+	       !PCI_POSSIBLE_ERROR(command) && command & PCI_COMMAND_MASTER;
+}
+
+/**
+ * pviommu_device_blame() - tell of devices that the guest uses, to no avail
+ * @ap: an aperture that is not enabled; its VM is locked
+ * @seconds: for how long the guest has had the chance
+ *
+ * Return: whether there were any.
+ */
+bool pviommu_device_blame(struct pviommu_aperture *ap, unsigned int seconds)
+{
+	struct pviommu_device *dev;
+	bool found = false;
+
+	lockdep_assert_held(&ap->vm->lock);
+
+	list_for_each_entry(dev, &ap->devices, siblings) {
+		if (dev->state == DEVICE_WAITING || !is_bus_master(dev->pdev))
+			continue;
+		pci_warn(dev->pdev, "pviommu: blocked: its guest uses it, but has not enabled aperture %u in %u seconds. Does the guest lack the pviommu driver, or load it too late? 'pviommu run --fallback=pin' gives a guest the device without, at the price of all its memory being pinned\n",
+			 ap->id, seconds);
+		found = true;
+	}
+	return found;
 }
 
 /**

@@ -12,6 +12,7 @@
  *   device.c		devices: taken from VFIO, and left blocked
  *   group.c		IOMMU groups: which may join, and their move
  *   fault.c		DMA that the IOMMU refused
+ *   watch.c		tells of guests that seem to lack the driver
  *   memlock.c		RLIMIT_MEMLOCK
  *   debugfs.c		statistics for people
  *
@@ -49,6 +50,7 @@
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include <linux/pviommu.h>
@@ -175,6 +177,8 @@ struct pviommu_fault_source {
  * @npages: pages in the window
  * @budget: most pages that may be pinned
  * @devices: attached devices; pviommu_vm::lock
+ * @watch: looks for a guest without the driver; see watch.c
+ * @told: it has been found; only @watch uses it
  * @lock: guards everything below, down to @stats
  * @domain: what the hardware follows
  * @nr_holes: elements in @holes
@@ -203,6 +207,8 @@ struct pviommu_aperture {
 	u64 budget;
 
 	struct list_head devices;
+	struct delayed_work watch;
+	bool told;
 
 	struct mutex lock;	/* see above */
 	struct pviommu_domain domain;
@@ -308,6 +314,7 @@ int pviommu_device_detach(struct pviommu_vm *vm,
 			  const struct pviommu_detach *cmd);
 void pviommu_device_detach_all(struct pviommu_aperture *ap);
 int pviommu_device_confine(struct pviommu_aperture *ap);
+bool pviommu_device_blame(struct pviommu_aperture *ap, unsigned int seconds);
 s64 pviommu_device_aperture(struct pviommu_vm *vm,
 			    const struct pviommu_endpoint *guest);
 int pviommu_device_init(void);
@@ -327,6 +334,11 @@ void pviommu_fault_consume(struct pviommu_aperture *ap, u64 first,
 			   unsigned int nr);
 int pviommu_fault_handler(struct iommu_domain *domain, struct device *dev,
 			  unsigned long iova, int flags, void *unused);
+
+/* watch.c */
+void pviommu_watch_init(struct pviommu_aperture *ap);
+void pviommu_watch_start(struct pviommu_aperture *ap);
+void pviommu_watch_stop(struct pviommu_aperture *ap);
 
 /* memlock.c */
 void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm);
