@@ -20,7 +20,10 @@
 #define MSI_BASE	0xfee00000UL
 #define MSI_SIZE	0x00100000UL
 
-/* struct pviommu_aperture by id. apertures_lock is held to add one. */
+/*
+ * struct pviommu_aperture by id. apertures_lock is held to add one, or the first
+ * endpoint to one.
+ */
 static DEFINE_XARRAY(apertures);
 static DEFINE_MUTEX(apertures_lock);
 
@@ -65,90 +68,142 @@ static bool holes_ok(u32 id, const struct pviommu_aperture_info *info)
 	return true;
 }
 
-static struct pviommu_aperture *aperture_create(u32 id)
+/*
+ * Fetches what the host says of an aperture that has no endpoint. Not once and for
+ * all: the holes are those of the devices which are in it, and that may be
+ * others than the last time.
+ */
+static int aperture_learn(struct pviommu_aperture *aperture)
 {
-	struct pviommu_aperture *aperture;
 	struct pviommu_aperture_info *info;
-	int ret;
+	struct pviommu_hole *holes;
+	u32 id = aperture->id;
+	int ret = -EPROTO;
 
 	info = pviommu_host_aperture(id);
 	if (IS_ERR(info))
-		return ERR_CAST(info);
+		return PTR_ERR(info);
 
-	ret = -EPROTO;
 	if (!window_ok(id, info) || !holes_ok(id, info))
-		goto err_info;
+		goto out_free;
+
+	if (aperture->nr_pages &&
+	    (info->base != aperture->base ||
+	     info->length >> PVIOMMU_PAGE_SHIFT != aperture->nr_pages)) {
+		pr_err("aperture %u: the host has moved its window\n", id);
+		goto out_free;
+	}
 
 	ret = -ENOMEM;
-	aperture = kzalloc(struct_size(aperture, holes, info->nr_holes),
-			   GFP_KERNEL);
-	if (!aperture)
-		goto err_info;
+	holes = kmemdup(info->holes,
+			array_size(info->nr_holes, sizeof(info->holes[0])),
+			GFP_KERNEL);
+	if (!holes)
+		goto out_free;
 
-	aperture->id = id;
 	aperture->base = info->base;
 	aperture->nr_pages = info->length >> PVIOMMU_PAGE_SHIFT;
 	aperture->budget = info->budget;
-	mutex_init(&aperture->attach_lock);
+	kfree(aperture->holes);
+	aperture->holes = holes;
 	aperture->nr_holes = info->nr_holes;
-	memcpy(aperture->holes, info->holes,
-	       array_size(info->nr_holes, sizeof(info->holes[0])));
+	ret = 0;
+
+out_free:
+	kfree(info);
+	return ret;
+}
+
+static void aperture_destroy(struct pviommu_aperture *aperture)
+{
+	if (!IS_ERR_OR_NULL(aperture->group))
+		iommu_group_put(aperture->group);
+	kfree(aperture->holes);
+	kfree(aperture);
+}
+
+static struct pviommu_aperture *aperture_create(u32 id)
+{
+	struct pviommu_aperture *aperture;
+	int ret;
+
+	aperture = kzalloc(sizeof(*aperture), GFP_KERNEL);
+	if (!aperture)
+		return ERR_PTR(-ENOMEM);
+
+	aperture->id = id;
+	mutex_init(&aperture->attach_lock);
+	ret = aperture_learn(aperture);
+	if (ret)
+		goto err_destroy;
 
 	aperture->group = iommu_group_alloc();
 	if (IS_ERR(aperture->group)) {
 		ret = PTR_ERR(aperture->group);
-		goto err_aperture;
+		goto err_destroy;
 	}
+
+	ret = xa_err(xa_store(&apertures, id, aperture, GFP_KERNEL));
+	if (ret)
+		goto err_destroy;
 
 	/* A kernel before this one may have left it following a table. */
 	pviommu_host_disable(id);
+	pviommu_events_discard(aperture);
 
 	pr_info("aperture %u: IOVAs %#llx-%#llx, %llu pages at once, %u holes\n",
-		id, info->base, info->base + info->length - 1, info->budget,
-		info->nr_holes);
-	kfree(info);
+		id, aperture->base,
+		aperture->base + (aperture->nr_pages << PVIOMMU_PAGE_SHIFT) - 1,
+		aperture->budget, aperture->nr_holes);
 	return aperture;
 
-err_aperture:
-	kfree(aperture);
-err_info:
-	kfree(info);
+err_destroy:
+	aperture_destroy(aperture);
 	return ERR_PTR(ret);
 }
 
 /**
- * pviommu_aperture_get() - find an aperture, or fetch it from the host
+ * pviommu_aperture_get() - find an aperture for an endpoint, or fetch it
  * @id: its id
  *
  * Context: May sleep.
- * Return: the aperture, valid until pviommu_apertures_release(), or an
- * ERR_PTR(): no memory, or the host describes it in a way that cannot be used,
- * which is logged.
+ * Return: the aperture, valid until pviommu_apertures_release(), to be given to
+ * pviommu_aperture_put() with the endpoint; or an ERR_PTR(): no memory, or the host
+ * describes it in a way that cannot be used, which is logged.
  */
 struct pviommu_aperture *pviommu_aperture_get(u32 id)
 {
 	struct pviommu_aperture *aperture;
-	int ret;
+	int ret = 0;
 
 	mutex_lock(&apertures_lock);
 	aperture = xa_load(&apertures, id);
-	if (aperture)
-		goto out_unlock;
+	if (!aperture)
+		aperture = aperture_create(id);
+	else if (!atomic_read(&aperture->nr_endpoints))
+		ret = aperture_learn(aperture);
 
-	aperture = aperture_create(id);
-	if (IS_ERR(aperture))
-		goto out_unlock;
-
-	ret = xa_err(xa_store(&apertures, id, aperture, GFP_KERNEL));
-	if (ret) {
-		iommu_group_put(aperture->group);
-		kfree(aperture);
+	if (ret)
 		aperture = ERR_PTR(ret);
+	if (!IS_ERR(aperture)) {
+		atomic_inc(&aperture->nr_endpoints);
+		pviommu_events_get();
 	}
-
-out_unlock:
 	mutex_unlock(&apertures_lock);
 	return aperture;
+}
+
+/**
+ * pviommu_aperture_put() - undo pviommu_aperture_get()
+ * @aperture: the aperture; the endpoint is not in its group any more
+ *
+ * Context: Any. The core has the group locked, so no lock is taken here under which
+ * groups are made.
+ */
+void pviommu_aperture_put(struct pviommu_aperture *aperture)
+{
+	pviommu_events_put();
+	atomic_dec(&aperture->nr_endpoints);
 }
 
 static void resv_region_add(struct list_head *list, u64 start, u64 length,
@@ -188,18 +243,27 @@ void pviommu_aperture_resv_regions(const struct pviommu_aperture *aperture,
 }
 
 /**
+ * pviommu_apertures_for_each() - call a function for every aperture
+ * @function: the function
+ *
+ * Context: Any that @function allows.
+ */
+void pviommu_apertures_for_each(void (*function)(struct pviommu_aperture *))
+{
+	struct pviommu_aperture *aperture;
+	unsigned long id;
+
+	xa_for_each(&apertures, id, aperture)
+		function(aperture);
+}
+
+/**
  * pviommu_apertures_release() - forget all apertures
  *
  * Context: May sleep. No device is behind any of them any more.
  */
 void pviommu_apertures_release(void)
 {
-	struct pviommu_aperture *aperture;
-	unsigned long id;
-
-	xa_for_each(&apertures, id, aperture) {
-		iommu_group_put(aperture->group);
-		kfree(aperture);
-	}
+	pviommu_apertures_for_each(aperture_destroy);
 	xa_destroy(&apertures);
 }

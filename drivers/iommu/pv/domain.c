@@ -379,6 +379,53 @@ static void pviommu_domain_free(struct iommu_domain *dom)
 	kfree(domain);
 }
 
+/**
+ * pviommu_aperture_report_fault() - have a DMA fault handled by who asked for it
+ * @aperture: the aperture
+ * @dev: a device behind it
+ * @iova: where it went
+ * @write: it was a write
+ *
+ * Context: May sleep.
+ * Return: whether it was handled. If not, it should be logged.
+ */
+bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
+				   struct device *dev, u64 iova, bool write)
+{
+	bool handled = false;
+
+	/* Handlers do not sleep and do not attach: IOMMUs call them in interrupts. */
+	mutex_lock(&aperture->attach_lock);
+	if (aperture->domain)
+		handled = !report_iommu_fault(&aperture->domain->domain, dev, iova,
+					      write ? IOMMU_FAULT_WRITE :
+						      IOMMU_FAULT_READ);
+	mutex_unlock(&aperture->attach_lock);
+	return handled;
+}
+
+/**
+ * pviommu_aperture_shutdown() - block an aperture, at the end of this kernel
+ * @aperture: the aperture
+ *
+ * Whoever has the lock, and may have been stopped with it, is not waited for. Without
+ * it the aperture is blocked all the same, though who is attaching to it
+ * at this moment may enable it again; what maps into it is refused by the host
+ * instead of here.
+ *
+ * Context: Any but interrupts.
+ */
+void pviommu_aperture_shutdown(struct pviommu_aperture *aperture)
+{
+	bool locked = mutex_trylock(&aperture->attach_lock);
+
+	if (locked && aperture->domain)
+		domain_set_state(aperture->domain, PVIOMMU_REFUSED);
+	pviommu_host_disable(aperture->id);
+	if (locked)
+		mutex_unlock(&aperture->attach_lock);
+}
+
 const struct iommu_domain_ops pviommu_domain_ops = {
 	.attach_dev		= pviommu_attach_dev,
 	.map_pages		= pviommu_map_pages,

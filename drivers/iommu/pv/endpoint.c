@@ -40,10 +40,10 @@ static bool endpoint_path(struct pci_dev *pdev, struct pviommu_path *path)
  * @pdev: the device
  *
  * Context: May sleep.
- * Return: the endpoint, to be freed with kfree() once it is attached to nothing;
- * or ERR_PTR(-ENODEV) if the device has to be left alone, be it that pviommu is
- * not responsible for it or that something failed, which is logged. It is never
- * another error: the core would give up on all devices for it.
+ * Return: the endpoint, to be given to pviommu_endpoint_destroy() once it is
+ * attached to nothing; or ERR_PTR(-ENODEV) if the device has to be left alone, be
+ * it that pviommu is not responsible for it or that something failed, which is
+ * logged. It is never another error: the core would give up on all devices for it.
  */
 struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev)
 {
@@ -70,15 +70,54 @@ struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev)
 	if (pdev->dev.driver) {
 		pci_warn(pdev, "driver %s was here first: load pviommu before it, or remove this device and rescan its bus. Until then its DMA is blocked.\n",
 			 pdev->dev.driver->name);
-		return ERR_PTR(-ENODEV);
+		goto err_put;
 	}
 
 	endpoint = kzalloc(sizeof(*endpoint), GFP_KERNEL);
 	if (!endpoint)
-		return ERR_PTR(-ENODEV);
+		goto err_put;
 
 	endpoint->aperture = aperture;
 	return endpoint;
+
+err_put:
+	pviommu_aperture_put(aperture);
+	return ERR_PTR(-ENODEV);
+}
+
+/**
+ * pviommu_endpoint_destroy() - undo pviommu_endpoint_create()
+ * @endpoint: attached to nothing
+ *
+ * Context: Any.
+ */
+void pviommu_endpoint_destroy(struct pviommu_endpoint *endpoint)
+{
+	pviommu_aperture_put(endpoint->aperture);
+	kfree(endpoint);
+}
+
+/**
+ * pviommu_endpoint_find() - find an endpoint's device by its path
+ * @aperture: the aperture that it is behind
+ * @path: where it is; need not make sense
+ *
+ * Context: May sleep.
+ * Return: the device, to be given to pci_dev_put(), or NULL.
+ */
+struct pci_dev *pviommu_endpoint_find(const struct pviommu_aperture *aperture,
+				      const struct pviommu_path *path)
+{
+	struct pci_dev *pdev = NULL;
+	struct pviommu_path at;
+
+	for_each_pci_dev(pdev)
+		if (pdev->dev.iommu_group == aperture->group &&
+		    endpoint_path(pdev, &at) && at.segment == path->segment &&
+		    at.root_bus == path->root_bus &&
+		    at.depth == path->depth && at.devfns == path->devfns)
+			return pdev;
+	return NULL;
 }
 
 /**

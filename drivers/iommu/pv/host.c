@@ -33,6 +33,7 @@
 /* Set once by pviommu_host_probe(). */
 static u32 nr_apertures;
 static u32 max_ranges;
+static bool has_events;
 
 /* The one way out of the guest. */
 static long host_call(u32 op, u32 aperture, u64 arg1, u64 arg2, u64 arg3)
@@ -100,6 +101,7 @@ static int host_refused(u32 op, u32 aperture, long rc)
 		[PVIOMMU_OP_DISABLE]	= "DISABLE",
 		[PVIOMMU_OP_SYNC]	= "SYNC",
 		[PVIOMMU_OP_SYNC_LIST]	= "SYNC_LIST",
+		[PVIOMMU_OP_EVENTS]	= "EVENTS",
 	};
 
 	pr_warn_ratelimited("aperture %u: unexpected result %ld of %s\n",
@@ -138,6 +140,7 @@ int pviommu_host_probe(void)
 		nr_apertures = info->nr_apertures;
 		if (info->features & PVIOMMU_FEATURE_SYNC_LIST)
 			max_ranges = info->sync_max_ranges;
+		has_events = info->features & PVIOMMU_FEATURE_EVENTS;
 		pr_info("ABI version %u, %u apertures, features %#llx\n",
 			info->version, info->nr_apertures, info->features);
 	}
@@ -355,4 +358,39 @@ int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
 		nr -= i;
 	}
 	return 0;
+}
+
+/**
+ * pviommu_host_has_events() - ask whether the host reports refused DMA
+ *
+ * Context: Any.
+ * Return: whether it does.
+ */
+bool pviommu_host_has_events(void)
+{
+	return has_events;
+}
+
+/**
+ * pviommu_host_events() - fetch reports of refused DMA
+ * @aperture: its id
+ * @events: filled in, the oldest first; their content is not checked
+ * @max: elements of @events
+ *
+ * Context: Any.
+ * Return: the number of events, 0 also if there is none because the last device
+ * is gone or the host is short of memory; or an error, which is logged.
+ */
+int pviommu_host_events(u32 aperture, struct pviommu_event *events,
+			unsigned int max)
+{
+	long rc;
+
+	rc = host_call_retry(PVIOMMU_OP_EVENTS, aperture, virt_to_phys(events),
+			     max * sizeof(*events), 0, 0);
+	if (rc == PVIOMMU_RC_NO_ENDPOINT || rc == PVIOMMU_RC_NO_MEMORY)
+		return 0;
+	if (rc < 0 || rc > max)
+		return host_refused(PVIOMMU_OP_EVENTS, aperture, rc);
+	return rc;
 }

@@ -41,7 +41,7 @@
  *
  * Files: host.c makes the hypercalls, table.c keeps the table, aperture.c and
  * endpoint.c learn from the host what there is, domain.c decides what the host
- * is told and when. This one registers the driver.
+ * is told and when, events.c reports refused DMA. This one registers the driver.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -74,7 +74,7 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 
 static void pviommu_release_device(struct device *dev)
 {
-	kfree(dev_iommu_priv_get(dev));
+	pviommu_endpoint_destroy(dev_iommu_priv_get(dev));
 }
 
 static struct iommu_group *pviommu_device_group(struct device *dev)
@@ -118,6 +118,22 @@ static const struct iommu_ops pviommu_ops = {
 	.default_domain_ops	= &pviommu_domain_ops,
 };
 
+/*
+ * On reboot, power-off and kexec, after drivers have shut their devices down. What
+ * comes next need not know of pviommu: no device shall reach the memory that was
+ * this kernel's, and the host shall keep nothing pinned.
+ *
+ * A crash kernel is started without this. It runs in memory that no table has
+ * ever named, and devices go on with what the table in the old kernel's memory
+ * says, until its own driver's DISABLE and ENABLE drop all that.
+ */
+static void pviommu_shutdown(PVIOMMU_SYSCORE_ARGS)
+{
+	pviommu_apertures_for_each(pviommu_aperture_shutdown);
+}
+
+PVIOMMU_DEFINE_SYSCORE(pviommu_syscore, pviommu_shutdown);
+
 static int __init pviommu_init(void)
 {
 	int ret;
@@ -154,16 +170,22 @@ static int __init pviommu_init(void)
 
 	ret = iommu_device_register(&pviommu_iommu, &pviommu_ops, NULL);
 	if (ret) {
+		pviommu_events_stop();
 		iommu_device_sysfs_remove(&pviommu_iommu);
 		pviommu_apertures_release();
+		return ret;
 	}
-	return ret;
+
+	pviommu_syscore_register(&pviommu_syscore);
+	return 0;
 }
 
 /* The core holds a module reference for each endpoint: there are none left. */
 static void __exit pviommu_exit(void)
 {
+	pviommu_syscore_unregister(&pviommu_syscore);
 	iommu_device_unregister(&pviommu_iommu);
+	pviommu_events_stop();
 	iommu_device_sysfs_remove(&pviommu_iommu);
 	pviommu_apertures_release();
 }

@@ -95,6 +95,9 @@ int pviommu_host_map(u32 aperture, struct pviommu_range *range);
 int pviommu_host_unmap(u32 aperture, u64 first, u64 count);
 int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
 			      unsigned int nr);
+bool pviommu_host_has_events(void);
+int pviommu_host_events(u32 aperture, struct pviommu_event *events,
+			unsigned int max);
 
 /**
  * enum pviommu_domain_state - what the host does with a domain's table
@@ -140,8 +143,10 @@ struct pviommu_domain {
  *	see the same mappings
  * @attach_lock: serializes what the aperture follows
  * @domain: what it follows, NULL if blocked; under @attach_lock
+ * @nr_endpoints: how many there are; grows under apertures_lock
  * @nr_holes: elements in @holes
- * @holes: reserved IOVAs in the window, ascending, in bytes
+ * @holes: reserved IOVAs in the window, ascending, in bytes. The same for as long
+ *	as there are endpoints.
  *
  * Lives from when its first device is seen until the module goes.
  */
@@ -153,13 +158,16 @@ struct pviommu_aperture {
 	struct iommu_group *group;
 	struct mutex attach_lock; /* domain; endpoints' domains */
 	struct pviommu_domain *domain;
+	atomic_t nr_endpoints;
 	u32 nr_holes;
-	struct pviommu_hole holes[] __counted_by(nr_holes);
+	struct pviommu_hole *holes;
 };
 
 struct pviommu_aperture *pviommu_aperture_get(u32 id);
+void pviommu_aperture_put(struct pviommu_aperture *aperture);
 void pviommu_aperture_resv_regions(const struct pviommu_aperture *aperture,
 				   struct list_head *list);
+void pviommu_apertures_for_each(void (*function)(struct pviommu_aperture *));
 void pviommu_apertures_release(void);
 
 /**
@@ -173,11 +181,22 @@ struct pviommu_endpoint {
 };
 
 struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev);
+void pviommu_endpoint_destroy(struct pviommu_endpoint *endpoint);
+struct pci_dev *pviommu_endpoint_find(const struct pviommu_aperture *aperture,
+				      const struct pviommu_path *path);
 struct pci_dev *
 pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture);
 
 extern const struct iommu_domain_ops pviommu_domain_ops;
 extern struct iommu_domain pviommu_blocked_domain;
 struct iommu_domain *pviommu_domain_alloc(struct device *dev);
+bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
+				   struct device *dev, u64 iova, bool write);
+void pviommu_aperture_shutdown(struct pviommu_aperture *aperture);
+
+void pviommu_events_discard(struct pviommu_aperture *aperture);
+void pviommu_events_get(void);
+void pviommu_events_put(void);
+void pviommu_events_stop(void);
 
 #endif /* _PVIOMMU_H */
