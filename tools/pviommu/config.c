@@ -94,6 +94,7 @@ bool config_export(const struct config *config)
 	       export_number(ENV_BASE, config->base) &&
 	       export_number(ENV_LENGTH, config->length) &&
 	       export_number(ENV_BUDGET, config->budget) &&
+	       export_number(ENV_FALLBACK, config->fallback_pin) &&
 	       export_devices(config) && export_guard(config);
 }
 
@@ -168,7 +169,7 @@ static bool import_guard(struct config *config)
  */
 const char *config_import(struct config *config)
 {
-	__u64 protocol;
+	__u64 protocol, fallback;
 
 	memset(config, 0, sizeof(*config));
 	if (!getenv(ENV_PROTOCOL))
@@ -182,6 +183,9 @@ const char *config_import(struct config *config)
 		return "malformed " ENV_LENGTH;
 	if (!import_number(ENV_BUDGET, &config->budget))
 		return "malformed " ENV_BUDGET;
+	if (!import_number(ENV_FALLBACK, &fallback) || fallback > 1)
+		return "malformed " ENV_FALLBACK;
+	config->fallback_pin = fallback;
 	if (!import_devices(config))
 		return "malformed " ENV_DEVICES;
 	if (!import_guard(config))
@@ -198,7 +202,7 @@ void config_clear_environment(void)
 {
 	static const char * const names[] = {
 		ENV_PROTOCOL, ENV_BASE, ENV_LENGTH, ENV_BUDGET, ENV_DEVICES,
-		ENV_GUARD, ENV_OLD_PRELOAD,
+		ENV_FALLBACK, ENV_GUARD, ENV_OLD_PRELOAD,
 	};
 	const char *old = getenv(ENV_OLD_PRELOAD);
 

@@ -21,11 +21,12 @@
 #define ENV_LENGTH	"PVIOMMU_LENGTH"	/* of the window, bytes */
 #define ENV_BUDGET	"PVIOMMU_BUDGET"	/* pages */
 #define ENV_DEVICES	"PVIOMMU_DEVICES"	/* host=guest,host=guest... */
+#define ENV_FALLBACK	"PVIOMMU_FALLBACK"	/* 1: pin until the guest's driver comes */
 #define ENV_GUARD	"PVIOMMU_GUARD"		/* fd:inode, of a socket; see guard.c */
 #define ENV_OLD_PRELOAD	"PVIOMMU_OLD_PRELOAD"	/* the user's own LD_PRELOAD, if any */
 
 /* Changes with any of the above: the two halves must be of one version. */
-#define CONFIG_PROTOCOL		1
+#define CONFIG_PROTOCOL		2
 
 #define CONFIG_MAX_DEVICES	32
 
@@ -55,12 +56,14 @@ struct config_device {
 /*
  * @base, @length: the window, bytes
  * @budget: pages
+ * @fallback_pin: plain VFIO until the guest's driver comes; see fallback.c
  * @guard_fd, @guard_inode: a socket to the guard, and how to know it again
  */
 struct config {
 	__u64 base;
 	__u64 length;
 	__u64 budget;
+	bool fallback_pin;
 	int guard_fd;
 	ino_t guard_inode;
 	unsigned int nr_devices;

@@ -26,14 +26,19 @@ static void attach(unsigned int index)
 		{ EAGAIN, "a driver is being bound to it or unbound from it right now" },
 		{ EPERM, "its VFIO file is another device's" },
 		{ EXDEV, "no IOMMU: boot the host with amd_iommu=on / intel_iommu=on" },
-		{ EBUSY, "its IOMMU group is in another aperture, or not in VFIO's hands" },
+		{ ENOTCONN, "its IOMMU group is not in VFIO's hands" },
+		{ EBUSY, "its IOMMU group is in another aperture, perhaps another VM's" },
 		{ EEXIST, "it is attached already, or another device has its guest address" },
+		{ EACCES, "no interrupt remapping: enable it in the firmware; no intremap=off" },
+		{ EADDRINUSE, "firmware demands host memory for it (RMRR, IVMD): use another one" },
 		{ EADDRNOTAVAIL, "its IOMMU cannot map the window: change --base or --size" },
-		{ ENOSPC, "too many parts of the window are reserved: change --base or --size" },
+		{ ENOSPC, "too much of the window is reserved: change --base or --size" },
 		{ EMEDIUMTYPE, "its IOMMU cannot share an aperture with the other devices'" },
+		{ EOPNOTSUPP, "the loaded kvm-pviommu is too old: it has no --fallback" },
 	};
 	struct pviommu_attach attach = {
 		.size = sizeof(attach),
+		.flags = fallback_attach_flags(),
 		.aperture_id = vm.aperture_id,
 		.vfio_fd = open_fds[index],
 		.host = config.devices[index].host,
@@ -49,7 +54,8 @@ static void attach(unsigned int index)
 /**
  * device_attach_all() - attach the devices that were open before the VM
  *
- * Until then they are in VFIO's domain, where nothing is mapped.
+ * Until then they are in VFIO's domain, where nothing is mapped without
+ * --fallback.
  *
  * Context: vm.lock held.
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * RAM being mapped into a VFIO container: answered with success and not done.
- * This is the pinning that pviommu avoids.
+ * This is the pinning that pviommu avoids; fallback.c puts it off.
  *
  * The VMM's picture of the container stays consistent without our keeping one:
  * unmapping answers that all that was asked for is unmapped. Dirty tracking
@@ -16,13 +16,18 @@
 
 #include "preload.h"
 
-/*
+/**
+ * dma_is_container() - tell a container from a device
+ * @fd: one of the two
+ *
  * VFIO uses the same numbers for requests to a container and to a device: for
  * one, VFIO_IOMMU_MAP_DMA is VFIO_DEVICE_PCI_HOT_RESET. A container is a
  * character device, /dev/vfio/vfio. A device that comes from a group is an
  * anonymous inode.
+ *
+ * Return: whether it is a container.
  */
-static bool is_container(int fd)
+bool dma_is_container(int fd)
 {
 	struct stat st;
 
@@ -67,9 +72,12 @@ static void set_all_dirty(const struct vfio_bitmap *bitmap, __u64 length)
 int dma_map(int fd, void *arg)
 {
 	const struct vfio_iommu_type1_dma_map *map = arg;
+	int ret;
 
-	if (!is_container(fd))
+	if (!dma_is_container(fd))
 		return real_ioctl(fd, VFIO_IOMMU_MAP_DMA, arg);
+	if (fallback_ioctl(fd, VFIO_IOMMU_MAP_DMA, arg, &ret))
+		return ret;
 
 	if (map->argsz < sizeof(*map) ||
 	    map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
@@ -88,9 +96,12 @@ int dma_unmap(int fd, void *arg)
 {
 	const struct vfio_iommu_type1_dma_unmap *unmap = arg;
 	const struct vfio_bitmap *bitmap = (const void *)unmap->data;
+	int ret;
 
-	if (!is_container(fd))
+	if (!dma_is_container(fd))
 		return real_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, arg);
+	if (fallback_ioctl(fd, VFIO_IOMMU_UNMAP_DMA, arg, &ret))
+		return ret;
 
 	if (unmap->argsz < sizeof(*unmap))
 		return fail(EINVAL);
@@ -126,7 +137,7 @@ int dma_dirty_pages(int fd, void *arg)
 	const struct vfio_iommu_type1_dirty_bitmap_get *range;
 	int ret = real_ioctl(fd, VFIO_IOMMU_DIRTY_PAGES, arg);
 
-	if (ret || !is_container(fd) ||
+	if (ret || !dma_is_container(fd) ||
 	    dirty->flags != VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP)
 		return ret;
 

@@ -96,6 +96,31 @@ static bool is_vfio_pci(const char *driver)
 	return strstr(driver, "vfio") && strstr(driver, "pci");
 }
 
+/*
+ * Whether firmware has the kernel map host memory for a device of the group, one
+ * to one and for good. "direct-relaxable" is what a driver can do without, as USB
+ * and graphics do; pviommu and VFIO take those away.
+ */
+static bool needs_host_memory(const char *group)
+{
+	char path[96], line[128], type[32];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/iommu_groups/%s/reserved_regions", group);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%*s %*s %31s", type) == 1 &&
+		    !strcmp(type, "direct"))
+			found = true;
+	}
+	fclose(file);
+	return found;
+}
+
 /**
  * host_check_device() - check that a device can be given to a guest
  * @device: the device
@@ -118,6 +143,11 @@ bool host_check_device(const struct pviommu_host_device *device)
 	if (!host_group(device, group, sizeof(group))) {
 		pr_err("%s: not in an IOMMU group, so there is no IOMMU: switch it on in the firmware and boot the host with amd_iommu=on or intel_iommu=on",
 		       name);
+		return false;
+	}
+	if (needs_host_memory(group)) {
+		pr_err("%s: cannot be passed through: firmware demands that a device of its IOMMU group %s reaches memory of the host (RMRR, IVMD); disable in the firmware what uses it so, such as remote management, or use another device",
+		       name, group);
 		return false;
 	}
 

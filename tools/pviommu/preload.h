@@ -71,9 +71,16 @@ void device_attach_all(void);
 void device_before_close(int fd);
 void device_forget_all(void);
 void reset_forget(void);
+void fallback_start(void);
+__u32 fallback_attach_flags(void);
+void fallback_before_close(int fd);
+void fallback_forget(void);
 
 /* Without. */
 bool device_is(int fd);
+bool dma_is_container(int fd);
+bool fallback_is_container(int fd);
+bool fallback_ioctl(int fd, unsigned long request, void *arg, int *ret);
 
 /* What the launcher said, and why it is not usable, or NULL. */
 extern struct config config;

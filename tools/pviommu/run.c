@@ -28,6 +28,7 @@ enum {
 	KEY_SIZE,
 	KEY_BUDGET,
 	KEY_DEVICE,
+	KEY_FALLBACK,
 };
 
 static const struct argp_option options[] = {
@@ -39,6 +40,8 @@ static const struct argp_option options[] = {
 	  "Most memory that may be pinned at once (default: all of the window)", 0 },
 	{ "device", KEY_DEVICE, "HOST=GUEST", 0,
 	  "Which device of the guest a device of the host is; may be repeated", 0 },
+	{ "fallback", KEY_FALLBACK, "pin", 0,
+	  "Plain VFIO, with all memory pinned, until the guest's driver comes", 0 },
 	{ 0 }
 };
 
@@ -50,7 +53,13 @@ static const char doc[] =
 	"bridges from the root bus on, then the device. A device without --device is\n"
 	"looked for in the VMM's own arguments: `-device vfio-pci,host=X,addr=Y' on\n"
 	"the root bus is guest device 0000:00:Y. With any other bus, or without\n"
-	"addr=, pass --device.";
+	"addr=, pass --device.\n"
+	"\n"
+	"Without the pviommu driver a guest cannot use the devices, and neither can\n"
+	"firmware. With --fallback=pin both can, as under plain VFIO: the devices reach\n"
+	"all of the guest's memory, all of it is pinned and RLIMIT_MEMLOCK has to\n"
+	"allow that. When the driver enables the aperture the devices are confined to\n"
+	"it, for as long as the VMM runs, and what was pinned is released.";
 
 /*
  * @vmm: the VMM and its arguments, NULL-terminated
@@ -125,6 +134,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_DEVICE:
 		parse_device(state, arg, config);
+		return 0;
+	case KEY_FALLBACK:
+		if (strcmp(arg, "pin"))
+			argp_error(state, "--fallback %s: the only one is pin",
+				   arg);
+		config->fallback_pin = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		request->vmm = state->argv + state->next - 1;

@@ -86,6 +86,7 @@ int vm_create(int fd, void *arg)
 	bind_vm();
 	create_aperture();
 	device_attach_all();
+	fallback_start();
 
 	guard_dismiss();
 	config_clear_environment();
@@ -124,7 +125,7 @@ static void release_vm(void)
 }
 
 /**
- * vm_forget() - close our file, and know of no VM and no device any more
+ * vm_forget() - close our file, and know of no VM, device or container any more
  *
  * Context: vm.lock held.
  */
@@ -132,6 +133,7 @@ void vm_forget(void)
 {
 	release_vm();
 	device_forget_all();
+	fallback_forget();
 }
 
 /**
@@ -141,7 +143,7 @@ void vm_forget(void)
 void vm_before_close(int fd)
 {
 	if (fd < 0 || (!fd_is(&vm.fd, fd) && !fd_is(&vm.boot_vcpu_fd, fd) &&
-		       !device_is(fd)))
+		       !device_is(fd) && !fallback_is_container(fd)))
 		return;
 
 	/* A vfork()ed child closes its own copies. */
@@ -153,7 +155,9 @@ void vm_before_close(int fd)
 		release_vm();
 	else if (fd_is(&vm.boot_vcpu_fd, fd))
 		fd_set_to(&vm.boot_vcpu_fd, -1);
-	else
+	else if (device_is(fd))
 		device_before_close(fd);
+	else
+		fallback_before_close(fd);
 	pthread_mutex_unlock(&vm.lock);
 }

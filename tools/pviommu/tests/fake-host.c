@@ -6,6 +6,8 @@
  * Paths in /sys, /dev/pviommu and /dev/vfio are looked up under $FAKE_ROOT
  * instead. The ioctls that matter are answered here and written to $FAKE_LOG,
  * one a line. $FAKE_FAIL names one that fails, with which errno: "attach:16".
+ * KVM_RUN with an argument is the guest's driver enabling the aperture. A mapping
+ * at SLOW_IOVA takes a second.
  *
  * What it cannot show is that VFIO refuses to open a group twice.
  */
@@ -17,6 +19,8 @@
 #include <linux/pviommu_abi.h>
 #include <linux/vfio.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +28,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fake.h"
+
 #define NEXT(name)	((typeof(name) *)dlsym(RTLD_NEXT, #name))
+
+/* The aperture, as PVIOMMU_STATS tells of it. */
+static unsigned int devices, waiting, enabled;
 
 static const char *redirect(const char *path, char *buffer)
 {
@@ -39,15 +48,32 @@ static const char *redirect(const char *path, char *buffer)
 	return buffer;
 }
 
+static void append(const char *path, const char *format, va_list args)
+{
+	int fd = NEXT(open)(path, O_WRONLY | O_APPEND | O_CREAT, 0600);
+
+	vdprintf(fd, format, args);
+	NEXT(close)(fd);
+}
+
 static void record(const char *format, ...)
 {
-	int fd = NEXT(open)(getenv("FAKE_LOG"), O_WRONLY | O_APPEND | O_CREAT, 0600);
 	va_list args;
 
 	va_start(args, format);
-	vdprintf(fd, format, args);
+	append(getenv("FAKE_LOG"), format, args);
 	va_end(args);
-	NEXT(close)(fd);
+}
+
+static void record_asked(const char *format, ...)
+{
+	char path[4096];
+	va_list args;
+
+	snprintf(path, sizeof(path), "%s" ASKED_SUFFIX, getenv("FAKE_LOG"));
+	va_start(args, format);
+	append(path, format, args);
+	va_end(args);
 }
 
 int open64(const char *path, int flags, ...)
@@ -62,6 +88,13 @@ int open64(const char *path, int flags, ...)
 
 	path = redirect(path, buffer);
 	return NEXT(open64)(path, flags, mode);
+}
+
+FILE *fopen64(const char *path, const char *mode)
+{
+	char buffer[4096];
+
+	return NEXT(fopen64)(redirect(path, buffer), mode);
 }
 
 int access(const char *path, int mode)
@@ -85,15 +118,22 @@ int stat64(const char *path, struct stat64 *st)
 	return NEXT(stat64)(redirect(path, buffer), st);
 }
 
-int close(int fd)
+static bool fd_path(int fd, char *path, size_t size)
 {
-	char link[64], path[4096];
+	char link[64];
 	ssize_t len;
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	len = NEXT(readlink)(link, path, sizeof(path) - 1);
-	if (len > 0) {
-		path[len] = '\0';
+	len = NEXT(readlink)(link, path, size - 1);
+	path[len < 0 ? 0 : len] = '\0';
+	return len > 0;
+}
+
+int close(int fd)
+{
+	char path[4096];
+
+	if (fd_path(fd, path, sizeof(path))) {
 		if (!strncmp(path, "/memfd:", 7))
 			record("closed %.*s\n", (int)strcspn(path + 7, " "), path + 7);
 		else if (strstr(path, "/dev/pviommu"))
@@ -121,6 +161,8 @@ static int pviommu_ioctl(unsigned int request, void *arg)
 	const struct pviommu_create_aperture *create = arg;
 	const struct pviommu_attach *attach = arg;
 	const struct pviommu_detach *detach = arg;
+	const struct pviommu_stats *get = arg;
+	struct pviommu_aperture_stats *stats;
 	struct pviommu_info *info = arg;
 
 	switch (request) {
@@ -138,16 +180,31 @@ static int pviommu_ioctl(unsigned int request, void *arg)
 		       create->budget);
 		return answer("create", 0);
 	case PVIOMMU_ATTACH:
-		record("attach %x:%02x:%02x %x:%02x/%u/%02x%02x\n",
+		record("attach%s %x:%02x:%02x %x:%02x/%u/%02x%02x\n",
+		       attach->flags & PVIOMMU_ATTACH_ON_ENABLE ? " later" : "",
 		       attach->host.segment, attach->host.bus,
 		       attach->host.devfn, attach->guest.segment,
 		       attach->guest.root_bus, attach->guest.depth,
 		       attach->guest.path[0], attach->guest.path[1]);
-		return answer("attach", 0);
+		if (answer("attach", 0))
+			return -1;
+		devices++;
+		if (attach->flags & PVIOMMU_ATTACH_ON_ENABLE && !enabled)
+			waiting++;
+		return 0;
 	case PVIOMMU_DETACH:
 		record("detach %x:%02x:%02x\n", detach->host.segment,
 		       detach->host.bus, detach->host.devfn);
+		devices--;
+		if (waiting)
+			waiting--;
 		return answer("detach", 0);
+	case PVIOMMU_STATS:
+		record_asked(".");
+		stats = (void *)(uintptr_t)get->stats_uptr;
+		stats->devices = devices;
+		stats->waiting = waiting;
+		return answer("stats", 0);
 	case PVIOMMU_RESET:
 		record("reset %x\n", ((struct pviommu_reset *)arg)->aperture_id);
 		return answer("reset", 0);
@@ -155,6 +212,38 @@ static int pviommu_ioctl(unsigned int request, void *arg)
 		errno = ENOTTY;
 		return -1;
 	}
+}
+
+static bool is_container(int fd)
+{
+	struct stat64 st;
+
+	return !NEXT(fstat64)(fd, &st) && S_ISCHR(st.st_mode);
+}
+
+static int dma_map(const struct vfio_iommu_type1_dma_map *map)
+{
+	if (map->iova == SLOW_IOVA) {
+		record("mapping\n");
+		sleep(1);
+	}
+	record("map %llx\n", map->size);
+	return answer("map", 0);
+}
+
+static int dma_unmap(int fd, struct vfio_iommu_type1_dma_unmap *unmap)
+{
+	char path[4096];
+
+	fd_path(fd, path, sizeof(path));
+	if (unmap->flags == VFIO_DMA_UNMAP_FLAG_ALL && !unmap->iova &&
+	    !unmap->size)
+		record("unmap all of %s\n", path);
+	else
+		record("unmap %llx\n", unmap->size);
+	/* How much there was. */
+	unmap->size = 0x200000;
+	return answer("unmap", 0);
 }
 
 int ioctl(int fd, unsigned long request, ...)
@@ -175,6 +264,12 @@ int ioctl(int fd, unsigned long request, ...)
 	case KVM_CREATE_VCPU:
 		return memfd_create("vcpu", 0);
 	case KVM_RUN:
+		if (arg) {
+			record("enable\n");
+			waiting = 0;
+			enabled = 1;
+		}
+		return 0;
 	case KVM_SET_REGS:
 	case KVM_SET_SREGS:
 	case KVM_SET_SREGS2:
@@ -182,8 +277,12 @@ int ioctl(int fd, unsigned long request, ...)
 	case VFIO_GROUP_GET_DEVICE_FD:
 		return memfd_create("device", 0);
 	case VFIO_DEVICE_PCI_HOT_RESET: /* and VFIO_IOMMU_MAP_DMA */
+		if (is_container(fd))
+			return dma_map(arg);
 		record("hot reset\n");
 		return 0;
+	case VFIO_IOMMU_UNMAP_DMA:
+		return dma_unmap(fd, arg);
 	case VFIO_DEVICE_FEATURE: /* and VFIO_IOMMU_DIRTY_PAGES */
 		return 0;
 	default:

@@ -7,14 +7,20 @@
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <linux/vfio.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "fake.h"
+
+#define RAM_SIZE	0x200000
 
 static int vm = -1, vcpu = -1, device = -1, container;
 
@@ -121,11 +127,104 @@ static void test_dirty(void)
 	       "all dirty");
 }
 
+static int map_ram(__u64 iova)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.iova = iova,
+		.size = RAM_SIZE,
+	};
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+static void unmap_ram(void)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.size = RAM_SIZE,
+	};
+
+	expect(!ioctl(container, VFIO_IOMMU_UNMAP_DMA, &unmap) &&
+	       unmap.size == RAM_SIZE, "unmap RAM");
+}
+
+/* Half a minute of waiting for the same thing is enough. */
+static void pause_in(int *times)
+{
+	usleep(20000);
+	expect(++*times < 1500, "silence");
+}
+
+/* Until the log has this line. */
+static void await(const char *wanted)
+{
+	int times = 0;
+
+	for (;;) {
+		FILE *log = fopen(getenv("FAKE_LOG"), "r");
+		char line[256];
+
+		while (fgets(line, sizeof(line), log)) {
+			line[strcspn(line, "\n")] = '\0';
+			if (!strcmp(line, wanted)) {
+				fclose(log);
+				return;
+			}
+		}
+		fclose(log);
+		pause_in(&times);
+	}
+}
+
+static long asked(void)
+{
+	char path[4096];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s" ASKED_SUFFIX, getenv("FAKE_LOG"));
+	return stat(path, &st) ? 0 : st.st_size;
+}
+
+/* Until the host was asked for statistics twice more: the first had begun. */
+static void await_asked(void)
+{
+	long before = asked();
+	int times = 0;
+
+	while (asked() < before + 2)
+		pause_in(&times);
+}
+
+static void *map_slowly(void *arg)
+{
+	expect(!map_ram(SLOW_IOVA), "map slowly");
+	return arg;
+}
+
+/* The guest's driver comes while another thread is mapping. */
+static void enable_while_mapping(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, map_slowly, NULL);
+	await("mapping");
+	ioctl(vcpu, KVM_RUN, 1);
+	pthread_join(thread, NULL);
+}
+
+static void show_threads(void)
+{
+	system("grep -hE '^(Name|SigBlk):' /proc/$PPID/task/*/status | xargs -n 4");
+}
+
 static int close_in_child(void *arg)
 {
 	(void)arg;
 	close(device);
 	close(vm);
+	close(container);
 	_exit(0);
 }
 
@@ -193,6 +292,26 @@ static void act(const char *what)
 		set_sregs(vcpu, 0xf0000), set_regs(vcpu, 0xfff0);
 	else if (!strcmp(what, "run"))
 		ioctl(vcpu, KVM_RUN, 0);
+	else if (!strcmp(what, "enable"))
+		ioctl(vcpu, KVM_RUN, 1);
+	else if (!strcmp(what, "enable-while-mapping"))
+		enable_while_mapping();
+	else if (!strcmp(what, "map-ram"))
+		expect(!map_ram(0), "map RAM");
+	else if (!strcmp(what, "map-fails"))
+		expect(map_ram(0) < 0 && errno == ENOMEM, "map RAM fails");
+	else if (!strcmp(what, "unmap-ram"))
+		unmap_ram();
+	else if (!strncmp(what, "container=", 10))
+		container = open(what + 10, O_RDWR);
+	else if (!strcmp(what, "close-container"))
+		close(container);
+	else if (!strcmp(what, "asked"))
+		await_asked();
+	else if (!strncmp(what, "await=", 6))
+		await(what + 6);
+	else if (!strcmp(what, "threads"))
+		show_threads();
 	else if (!strcmp(what, "fork"))
 		in_child(0);
 	else if (!strcmp(what, "vfork"))

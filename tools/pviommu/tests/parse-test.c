@@ -137,16 +137,17 @@ static void test_vmm_args(void)
 static void test_environment(void)
 {
 	static const char * const bad[][2] = {
-		{ ENV_PROTOCOL, "0x2" }, { ENV_PROTOCOL, "" }, { ENV_BASE, "16M" },
+		{ ENV_PROTOCOL, "0x1" }, { ENV_PROTOCOL, "" }, { ENV_BASE, "16M" },
 		{ ENV_LENGTH, "-1" }, { ENV_BUDGET, "" },
 		{ ENV_DEVICES, "0000:00:11.0" },
 		{ ENV_DEVICES, "0000:00:11.0=0000:00:05.0," },
 		{ ENV_DEVICES, "00:11.0=00:05.0,00:11.0=00:06.0" },
+		{ ENV_FALLBACK, "2" }, { ENV_FALLBACK, "pin" },
 		{ ENV_GUARD, "7" }, { ENV_GUARD, "-7:1" }, { ENV_GUARD, "7:1:" },
 		{ ENV_DEVICES, "" },
 	};
 	struct config config = {
-		.base = 1 << 24, .length = 1 << 28, .budget = 77,
+		.base = 1 << 24, .length = 1 << 28, .budget = 77, .fallback_pin = true,
 		.nr_devices = CONFIG_MAX_DEVICES,
 		.guard_fd = 7, .guard_inode = 0xdeadbeef01,
 	};
