@@ -98,7 +98,7 @@ int ctx_open(struct ctx *ctx, bool with_edu)
 {
 	*ctx = (struct ctx){
 		.fd = -1,
-		.vm = { .kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1 },
+		.vm = VM_NONE,
 		.edu = { .container_fd = -1, .group_fd = -1, .device_fd = -1 },
 	};
 	ctx->pins = pins_now();
@@ -191,6 +191,50 @@ int __stats(int fd, __u32 aperture, struct pviommu_aperture_stats *stats)
 	return ioctl(fd, PVIOMMU_STATS, &cmd);
 }
 
+struct pviommu_aperture_stats stats_now(struct ctx *ctx)
+{
+	struct pviommu_aperture_stats stats;
+
+	if (__stats(ctx->fd, 0, &stats)) {
+		perror("PVIOMMU_STATS");
+		exit(1);
+	}
+	return stats;
+}
+
+__u64 pinned(struct ctx *ctx)
+{
+	return stats_now(ctx).pinned;
+}
+
+__s64 vcpu_hc(struct vcpu *vcpu, __u32 op, __u64 rcx, __u64 rdx, __u64 rsi)
+{
+	const struct vm_args args = { KVM_HC_PVIOMMU, op, rcx, rdx, rsi };
+
+	return vcpu_hypercall(vcpu, &args);
+}
+
+__s64 vcpu_sync_all(struct vcpu *vcpu, __u64 first, __u64 count, __u64 flags)
+{
+	__s64 n;
+
+	while (count) {
+		n = vcpu_hc(vcpu, PVIOMMU_OP_SYNC, first, count, flags);
+		if (n == PVIOMMU_RC_RETRY)
+			continue;
+		if (n < 0)
+			return n;
+		first += n;
+		count -= n;
+	}
+	return 0;
+}
+
+__s64 hc_sync_all(struct ctx *ctx, __u64 first, __u64 count)
+{
+	return vcpu_sync_all(&ctx->vm.vcpu, first, count, 0);
+}
+
 __s64 hc_on(struct ctx *ctx, __u32 aperture, __u32 op, __u64 rcx, __u64 rdx,
 	    __u64 rsi)
 {
@@ -240,7 +284,26 @@ void table_init(struct ctx *ctx)
 
 void table_set(struct ctx *ctx, __u64 index, __u64 entry)
 {
-	((__u64 *)(ctx->vm.mem + GPA_LEAVES))[index] = entry;
+	__u64 *entries = (__u64 *)(ctx->vm.mem + GPA_LEAVES);
+
+	/* A vCPU in another thread may be reading it. */
+	__atomic_store_n(&entries[index], entry, __ATOMIC_RELEASE);
+}
+
+void table_fill(struct ctx *ctx, __u64 first, __u64 count)
+{
+	__u64 i;
+
+	for (i = first; i < first + count; i++)
+		table_set(ctx, i, guest_page_entry(i, RW));
+}
+
+void table_clear(struct ctx *ctx, __u64 first, __u64 count)
+{
+	__u64 i;
+
+	for (i = first; i < first + count; i++)
+		table_set(ctx, i, 0);
 }
 
 __u64 page_iova(__u64 index)
@@ -298,15 +361,21 @@ bool device_writes(struct ctx *ctx, __u64 iova, __u8 *mem)
 	return memcmp(before, mem, sizeof(before));
 }
 
-bool device_reads(struct ctx *ctx, __u64 iova, __u8 *mem, __u64 via,
-		  __u8 *via_mem)
+bool device_copies(struct ctx *ctx, __u64 iova, __u8 *mem, __u64 via,
+		   __u8 *via_mem)
 {
 	fresh_pattern(mem);
 	memset(via_mem, 0, VM_PAGE_SIZE);
 	if (!edu_read_memory(&ctx->edu, iova, EDU_DMA_MAX) ||
-	    !edu_write_memory(&ctx->edu, page_iova(via), EDU_DMA_MAX)) {
+	    !edu_write_memory(&ctx->edu, via, EDU_DMA_MAX)) {
 		fprintf(stderr, "edu does not finish\n");
 		exit(1);
 	}
 	return !memcmp(mem, via_mem, EDU_DMA_MAX);
+}
+
+bool device_reads(struct ctx *ctx, __u64 iova, __u8 *mem, __u64 via,
+		  __u8 *via_mem)
+{
+	return device_copies(ctx, iova, mem, page_iova(via), via_mem);
 }

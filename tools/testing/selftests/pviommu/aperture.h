@@ -28,6 +28,14 @@
 
 #define GUEST_DEVFN	(5 << 3)
 
+/* Needs errno.h and the harness. */
+#define EXPECT_ERRNO(expected, call)			\
+	do {						\
+		errno = 0;				\
+		EXPECT_EQ(-1, (call));			\
+		EXPECT_EQ((expected), errno);		\
+	} while (0)
+
 #define RW		(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
 
 /**
@@ -63,12 +71,21 @@ int __detach(int fd, __u32 aperture, struct pviommu_host_device host);
 int __reset(int fd, __u32 aperture);
 int __stats(int fd, __u32 aperture, struct pviommu_aperture_stats *stats);
 
+/* Of aperture 0; they end the test if there are none. */
+struct pviommu_aperture_stats stats_now(struct ctx *ctx);
+__u64 pinned(struct ctx *ctx);
+
 /* Hypercalls on aperture 0. */
 __s64 hc(struct ctx *ctx, __u32 op, __u64 rcx, __u64 rdx, __u64 rsi);
 __s64 hc_on(struct ctx *ctx, __u32 aperture, __u32 op, __u64 rcx, __u64 rdx,
 	    __u64 rsi);
 __s64 hc_sync(struct ctx *ctx, __u64 first, __u64 count);
 __s64 hc_sync_flags(struct ctx *ctx, __u64 first, __u64 count, __u64 flags);
+/* By any vCPU, on aperture 0. */
+__s64 vcpu_hc(struct vcpu *vcpu, __u32 op, __u64 rcx, __u64 rdx, __u64 rsi);
+/* From where it came to, until it is through; 0, or the code that stopped it. */
+__s64 vcpu_sync_all(struct vcpu *vcpu, __u64 first, __u64 count, __u64 flags);
+__s64 hc_sync_all(struct ctx *ctx, __u64 first, __u64 count);
 /* The array is at GPA_BUFFER. */
 __s64 hc_sync_list(struct ctx *ctx, __u64 nr, __u64 flags);
 __s64 hc_endpoint(struct ctx *ctx, __u32 segment, __u8 bus, __u8 depth,
@@ -77,6 +94,9 @@ __s64 hc_endpoint(struct ctx *ctx, __u32 segment, __u8 bus, __u8 depth,
 /* The table: all leaves there, entries empty. */
 void table_init(struct ctx *ctx);
 void table_set(struct ctx *ctx, __u64 index, __u64 entry);
+/* Window page i to guest page i, read and write; and none of them. */
+void table_fill(struct ctx *ctx, __u64 first, __u64 count);
+void table_clear(struct ctx *ctx, __u64 first, __u64 count);
 __u64 page_iova(__u64 index);
 __u8 *guest_page(struct ctx *ctx, unsigned int n);
 __u64 guest_page_entry(unsigned int n, __u64 perm);
@@ -91,6 +111,9 @@ int setup_enabled(struct ctx *ctx, __u64 budget);
  * @via_mem.
  */
 bool device_writes(struct ctx *ctx, __u64 iova, __u8 *mem);
+/* From @iova, where @mem is, to the IOVA @via, where @via_mem is. */
+bool device_copies(struct ctx *ctx, __u64 iova, __u8 *mem, __u64 via,
+		   __u8 *via_mem);
 bool device_reads(struct ctx *ctx, __u64 iova, __u8 *mem, __u64 via,
 		  __u8 *via_mem);
 

@@ -3,6 +3,7 @@
  * What a device reaches, seen by letting it try. Every transfer that must be
  * blocked is shown to work just before.
  */
+#include <linux/vfio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -319,66 +320,79 @@ TEST_F(dma, after_close)
 TEST_F(dma, vfio_map_is_apart)
 {
 	struct ctx *ctx = &self->ctx;
-	struct {
-		__u32 argsz, flags;
-		__u64 vaddr, iova, size;
-	} dma_map = {
-		.argsz = sizeof(dma_map), .flags = 3,
+	struct vfio_iommu_type1_dma_map dma_map = {
+		.argsz = sizeof(dma_map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
 		.vaddr = (__u64)guest_page(ctx, 2), .iova = page_iova(2),
 		.size = VM_PAGE_SIZE,
 	};
 
 	map(_metadata, ctx, 1, guest_page_entry(1, RW));
 	EXPECT_TRUE(writes(ctx, 1, 1));
-	/* VFIO_IOMMU_MAP_DMA */
-	ASSERT_EQ(0, ioctl(ctx->edu.container_fd, _IO(';', 100 + 13), &dma_map));
+	ASSERT_EQ(0, ioctl(ctx->edu.container_fd, VFIO_IOMMU_MAP_DMA, &dma_map));
 	EXPECT_FALSE(writes(ctx, 2, 2));
 	EXPECT_TRUE(writes(ctx, 1, 1));
 }
 
-/* The memory behind a frame is exchanged: the next sync follows. */
-TEST_F(dma, memslot_moves_to_other_memory)
+TEST_F(dma, one_frame_at_two_iovas)
 {
 	struct ctx *ctx = &self->ctx;
-	__u8 *a = mmap(NULL, 2 * VM_PAGE_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	__u8 *b = a + VM_PAGE_SIZE;
 
-	ASSERT_NE(MAP_FAILED, a);
-	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, a, VM_PAGE_SIZE, 0));
-	map(_metadata, ctx, 0, 1UL << 32 | RW);
-	EXPECT_TRUE(device_writes(ctx, page_iova(0), a));
-
-	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, a, 0, 0));
-	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, b, VM_PAGE_SIZE, 0));
-	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
-	EXPECT_FALSE(device_writes(ctx, page_iova(0), a));
-	EXPECT_TRUE(device_writes(ctx, page_iova(0), b));
-
-	/* No memory there any more. */
-	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, b, 0, 0));
-	ASSERT_EQ(PVIOMMU_RC_NO_RAM, hc_sync(ctx, 0, 1));
-	EXPECT_FALSE(device_writes(ctx, page_iova(0), b));
+	map(_metadata, ctx, 0, guest_page_entry(3, RW));
+	map(_metadata, ctx, 900, guest_page_entry(3, RW));
+	EXPECT_TRUE(writes(ctx, 0, 3));
+	EXPECT_TRUE(writes(ctx, 900, 3));
+	map(_metadata, ctx, 0, 0);
+	EXPECT_FALSE(writes(ctx, 0, 3));
+	EXPECT_TRUE(writes(ctx, 900, 3));
 }
 
-/* Another memslot comes and goes: what is mapped stays, without a gap. */
-TEST_F(dma, memslot_elsewhere_changes)
+/* Only read: what is written there would be interrupts. */
+TEST_F(dma, reserved_hole)
 {
-	struct pviommu_aperture_stats before, after;
+	__u64 base = 0xfed00000, hole = 0xfee00000;
+	__u64 index = (hole - base) / VM_PAGE_SIZE;
 	struct ctx *ctx = &self->ctx;
-	void *mem = mmap(NULL, VM_PAGE_SIZE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	__u8 *mem = guest_page(ctx, 0), *via_mem = guest_page(ctx, VIA);
+	__u64 via = base + VIA * VM_PAGE_SIZE;
 
-	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
+	ASSERT_EQ(0, __create_aperture(ctx->fd, base,
+				       WINDOW_PAGES * VM_PAGE_SIZE, 0, NULL));
+	ASSERT_EQ(0, __attach(ctx->fd, 1, ctx->edu.device_fd, ctx->edu_host,
+			      GUEST_DEVFN));
+	ASSERT_EQ(0, hc_on(ctx, 1, PVIOMMU_OP_ENABLE, GPA_DIRECTORY, 0, 0));
+	ASSERT_EQ(1, hc_on(ctx, 1, PVIOMMU_OP_SYNC, VIA, 1, 0));
+
+	table_set(ctx, index - 1, guest_page_entry(0, RW));
+	table_set(ctx, index, guest_page_entry(0, RW));
+	ASSERT_EQ(1, hc_on(ctx, 1, PVIOMMU_OP_SYNC, index - 1, 1, 0));
+	EXPECT_TRUE(device_copies(ctx, hole - VM_PAGE_SIZE, mem, via, via_mem));
+	ASSERT_EQ(PVIOMMU_RC_BAD_ENTRY,
+		  hc_on(ctx, 1, PVIOMMU_OP_SYNC, index, 1, 0));
+	EXPECT_FALSE(device_copies(ctx, hole, mem, via, via_mem));
+	EXPECT_TRUE(device_copies(ctx, hole - VM_PAGE_SIZE, mem, via, via_mem));
+}
+
+/* What is mapped is the aperture's, not a device's. */
+TEST_F(dma, other_device_is_reset)
+{
+	struct vfio_device_info info = { .argsz = sizeof(info) };
+	struct ctx *ctx = &self->ctx;
+	struct vfio_dev other;
+
+	ASSERT_EQ(0, vfio_dev_open(&other, other_bdf()));
+	ASSERT_EQ(0, __attach(ctx->fd, 0, other.device_fd,
+			      host_device(other_bdf()), GUEST_DEVFN + 8));
 	map(_metadata, ctx, 0, guest_page_entry(0, RW));
 	EXPECT_TRUE(writes(ctx, 0, 0));
-	ASSERT_EQ(0, __stats(ctx->fd, 0, &before));
-	ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 1, 1UL << 32, mem, VM_PAGE_SIZE, 0));
-	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
-	ASSERT_EQ(0, __stats(ctx->fd, 0, &after));
-	EXPECT_EQ(before.unmapped, after.unmapped);
-	EXPECT_EQ(before.pinned, after.pinned);
+	ASSERT_EQ(0, ioctl(other.device_fd, VFIO_DEVICE_GET_INFO, &info));
+	ASSERT_TRUE(info.flags & VFIO_DEVICE_FLAGS_RESET);
+	ASSERT_EQ(0, ioctl(other.device_fd, VFIO_DEVICE_RESET));
 	EXPECT_TRUE(writes(ctx, 0, 0));
+	map(_metadata, ctx, 0, 0);
+	EXPECT_FALSE(writes(ctx, 0, 0));
+	vfio_dev_close(&other);
 }
 
 TEST_HARNESS_MAIN

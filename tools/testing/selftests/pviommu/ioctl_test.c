@@ -14,13 +14,6 @@
 
 #include "aperture.h"
 
-#define EXPECT_ERRNO(expected, call)			\
-	do {						\
-		errno = 0;				\
-		EXPECT_EQ(-1, (call));			\
-		EXPECT_EQ((expected), errno);		\
-	} while (0)
-
 /*
  * What all ioctls have in common.
  */
@@ -72,6 +65,12 @@ FIXTURE_VARIANT_ADD(common, reset) {
 FIXTURE_VARIANT_ADD(common, stats) {
 	.cmd = PVIOMMU_STATS,
 	.size = sizeof(struct pviommu_stats),
+	.unbound_errno = ENXIO,
+};
+
+FIXTURE_VARIANT_ADD(common, mark_dirty) {
+	.cmd = PVIOMMU_MARK_DIRTY,
+	.size = sizeof(struct pviommu_mark_dirty),
 	.unbound_errno = ENXIO,
 };
 
@@ -194,7 +193,7 @@ TEST_F(plain, bind_bad_fd)
 	EXPECT_ERRNO(EBADF, __bind(self->ctx.fd, -1));
 	EXPECT_ERRNO(EBADF, __bind(self->ctx.fd, 1000));
 	EXPECT_ERRNO(EINVAL, __bind(self->ctx.fd, self->ctx.vm.kvm_fd));
-	EXPECT_ERRNO(EINVAL, __bind(self->ctx.fd, self->ctx.vm.vcpu_fd));
+	EXPECT_ERRNO(EINVAL, __bind(self->ctx.fd, self->ctx.vm.vcpu.fd));
 	EXPECT_ERRNO(EINVAL, __bind(self->ctx.fd, self->ctx.fd));
 }
 
@@ -335,6 +334,22 @@ TEST_F(plain, reset_and_stats_need_an_aperture)
 	EXPECT_EQ(0, __reset(self->ctx.fd, PVIOMMU_APERTURE_ALL));
 }
 
+TEST_F(plain, mark_dirty)
+{
+	struct pviommu_mark_dirty cmd = {
+		.size = sizeof(cmd), .out_pages = 77,
+	};
+	int fd = self->ctx.fd;
+
+	ASSERT_EQ(0, __bind(fd, self->ctx.vm.vm_fd));
+	EXPECT_ERRNO(ENOENT, ioctl(fd, PVIOMMU_MARK_DIRTY, &cmd));
+	cmd.aperture_id = PVIOMMU_APERTURE_ALL;
+	EXPECT_EQ(0, ioctl(fd, PVIOMMU_MARK_DIRTY, &cmd));
+	EXPECT_EQ(0, cmd.out_pages);
+	cmd.__reserved = 1;
+	EXPECT_ERRNO(EOPNOTSUPP, ioctl(fd, PVIOMMU_MARK_DIRTY, &cmd));
+}
+
 TEST_F(plain, reset)
 {
 	struct pviommu_aperture_stats stats;
@@ -377,208 +392,6 @@ TEST_F(plain, stats_length)
 
 	cmd.stats_uptr = 0;
 	EXPECT_ERRNO(EFAULT, ioctl(self->ctx.fd, PVIOMMU_STATS, &cmd));
-}
-
-/*
- * ATTACH and DETACH, with a device.
- */
-FIXTURE(attach) {
-	struct ctx ctx;
-};
-
-FIXTURE_SETUP(attach)
-{
-	ASSERT_EQ(0, ctx_open(&self->ctx, true));
-	ASSERT_EQ(0, __bind(self->ctx.fd, self->ctx.vm.vm_fd));
-	ASSERT_EQ(0, __create_aperture(self->ctx.fd, WINDOW_BASE,
-				       WINDOW_PAGES * VM_PAGE_SIZE, 0, NULL));
-}
-
-FIXTURE_TEARDOWN(attach)
-{
-	ctx_close_all(&self->ctx);
-	EXPECT_EQ(self->ctx.pins, pins_now());
-}
-
-static int attach_edu(struct ctx *ctx, __u32 aperture)
-{
-	return __attach(ctx->fd, aperture, ctx->edu.device_fd, ctx->edu_host,
-			GUEST_DEVFN);
-}
-
-TEST_F(attach, attach_detach_attach)
-{
-	struct pviommu_aperture_stats stats;
-	struct ctx *ctx = &self->ctx;
-
-	EXPECT_EQ(0, attach_edu(ctx, 0));
-	ASSERT_EQ(0, __stats(ctx->fd, 0, &stats));
-	EXPECT_EQ(1, stats.devices);
-	EXPECT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
-	ASSERT_EQ(0, __stats(ctx->fd, 0, &stats));
-	EXPECT_EQ(0, stats.devices);
-	EXPECT_EQ(0, attach_edu(ctx, 0));
-}
-
-TEST_F(attach, no_aperture)
-{
-	EXPECT_ERRNO(ENOENT, attach_edu(&self->ctx, 1));
-	EXPECT_ERRNO(ENOENT, __detach(self->ctx.fd, 1, self->ctx.edu_host));
-}
-
-TEST_F(attach, not_attached)
-{
-	EXPECT_ERRNO(ENOENT, __detach(self->ctx.fd, 0, self->ctx.edu_host));
-}
-
-TEST_F(attach, bad_fd)
-{
-	struct ctx *ctx = &self->ctx;
-	int fds[] = { ctx->fd, ctx->vm.vm_fd, ctx->edu.container_fd,
-		      ctx->edu.group_fd };
-	unsigned int i;
-
-	EXPECT_ERRNO(EBADF, __attach(ctx->fd, 0, -1, ctx->edu_host, GUEST_DEVFN));
-	for (i = 0; i < ARRAY_SIZE(fds); i++)
-		EXPECT_ERRNO(EINVAL, __attach(ctx->fd, 0, fds[i], ctx->edu_host,
-					      GUEST_DEVFN));
-}
-
-TEST_F(attach, no_such_device)
-{
-	struct pviommu_host_device host = self->ctx.edu_host;
-
-	host.segment = 0x1234;
-	EXPECT_ERRNO(ENODEV, __attach(self->ctx.fd, 0, self->ctx.edu.device_fd,
-				      host, GUEST_DEVFN));
-}
-
-TEST_F(attach, device_without_vfio_driver)
-{
-	struct pviommu_host_device host_bridge = {};
-
-	EXPECT_ERRNO(ENODEV, __attach(self->ctx.fd, 0, self->ctx.edu.device_fd,
-				      host_bridge, GUEST_DEVFN));
-}
-
-TEST_F(attach, file_of_another_device)
-{
-	EXPECT_ERRNO(EPERM, __attach(self->ctx.fd, 0, self->ctx.edu.device_fd,
-				     host_device(other_bdf()), GUEST_DEVFN));
-}
-
-TEST_F(attach, bad_endpoint)
-{
-	struct pviommu_attach cmd = {
-		.size = sizeof(cmd),
-		.vfio_fd = self->ctx.edu.device_fd,
-		.host = self->ctx.edu_host,
-	};
-	int fd = self->ctx.fd;
-
-	EXPECT_ERRNO(EINVAL, ioctl(fd, PVIOMMU_ATTACH, &cmd));
-	cmd.guest.depth = 9;
-	EXPECT_ERRNO(EINVAL, ioctl(fd, PVIOMMU_ATTACH, &cmd));
-	cmd.guest.depth = 1;
-	cmd.guest.path[1] = 1;
-	EXPECT_ERRNO(EINVAL, ioctl(fd, PVIOMMU_ATTACH, &cmd));
-	cmd.guest.path[1] = 0;
-	cmd.guest.__reserved = 1;
-	EXPECT_ERRNO(EOPNOTSUPP, ioctl(fd, PVIOMMU_ATTACH, &cmd));
-	cmd.guest.__reserved = 0;
-	cmd.host.__reserved = 1;
-	EXPECT_ERRNO(EOPNOTSUPP, ioctl(fd, PVIOMMU_ATTACH, &cmd));
-	cmd.host.__reserved = 0;
-	EXPECT_EQ(0, ioctl(fd, PVIOMMU_ATTACH, &cmd));
-}
-
-TEST_F(attach, twice)
-{
-	struct ctx *ctx = &self->ctx;
-
-	ASSERT_EQ(0, attach_edu(ctx, 0));
-	EXPECT_ERRNO(EEXIST, attach_edu(ctx, 0));
-	ASSERT_EQ(0, __create_aperture(ctx->fd, WINDOW_BASE, 4096, 0, NULL));
-	EXPECT_ERRNO(EEXIST, attach_edu(ctx, 1));
-}
-
-TEST_F(attach, second_file)
-{
-	struct ctx *ctx = &self->ctx;
-	struct vm vm;
-	int fd;
-
-	ASSERT_EQ(0, attach_edu(ctx, 0));
-
-	ASSERT_EQ(0, vm_create(&vm));
-	fd = open("/dev/pviommu", O_RDWR);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, __bind(fd, vm.vm_fd));
-	ASSERT_EQ(0, __create_aperture(fd, WINDOW_BASE, 4096, 0, NULL));
-	EXPECT_ERRNO(EEXIST, __attach(fd, 0, ctx->edu.device_fd, ctx->edu_host,
-				      GUEST_DEVFN));
-	EXPECT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
-	EXPECT_EQ(0, __attach(fd, 0, ctx->edu.device_fd, ctx->edu_host,
-			      GUEST_DEVFN));
-	close(fd);
-	vm_destroy(&vm);
-}
-
-TEST_F(attach, endpoint_taken)
-{
-	struct ctx *ctx = &self->ctx;
-	struct vfio_dev other;
-
-	ASSERT_EQ(0, attach_edu(ctx, 0));
-	ASSERT_EQ(0, vfio_dev_open(&other, other_bdf()));
-	EXPECT_ERRNO(EEXIST, __attach(ctx->fd, 0, other.device_fd,
-				      host_device(other_bdf()), GUEST_DEVFN));
-	vfio_dev_close(&other);
-}
-
-TEST_F(attach, two_devices_in_one_aperture)
-{
-	struct pviommu_aperture_stats stats;
-	struct ctx *ctx = &self->ctx;
-	struct vfio_dev other;
-
-	ASSERT_EQ(0, attach_edu(ctx, 0));
-	ASSERT_EQ(0, vfio_dev_open(&other, other_bdf()));
-	EXPECT_EQ(0, __attach(ctx->fd, 0, other.device_fd,
-			      host_device(other_bdf()), GUEST_DEVFN + 8));
-	ASSERT_EQ(0, __stats(ctx->fd, 0, &stats));
-	EXPECT_EQ(2, stats.devices);
-	EXPECT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
-	ASSERT_EQ(0, __stats(ctx->fd, 0, &stats));
-	EXPECT_EQ(1, stats.devices);
-	vfio_dev_close(&other);
-}
-
-TEST_F(attach, window_beyond_the_iommu)
-{
-	struct ctx *ctx = &self->ctx;
-	__u32 id;
-
-	ASSERT_EQ(0, __create_aperture(ctx->fd, 1UL << 62, 1UL << 30, 0, &id));
-	if (!access("/sys/class/iommu/ivhd0", F_OK)) {
-		/* AMD's page table takes all 64 bits. */
-		EXPECT_EQ(0, attach_edu(ctx, id));
-		ASSERT_EQ(0, __detach(ctx->fd, id, ctx->edu_host));
-	} else {
-		EXPECT_ERRNO(EADDRNOTAVAIL, attach_edu(ctx, id));
-	}
-	/* Nothing is left of the attempt. */
-	EXPECT_EQ(0, attach_edu(ctx, 0));
-}
-
-TEST_F(attach, window_that_is_reserved)
-{
-	struct ctx *ctx = &self->ctx;
-	__u32 id;
-
-	ASSERT_EQ(0, __create_aperture(ctx->fd, 0xfee00000, 1UL << 20, 0, &id));
-	EXPECT_ERRNO(ENOSPC, attach_edu(ctx, id));
-	EXPECT_EQ(0, attach_edu(ctx, 0));
 }
 
 TEST_HARNESS_MAIN
