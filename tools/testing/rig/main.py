@@ -42,7 +42,7 @@ def arguments():
     command.add_argument("--extra", action="append", default=[], help="another file for the host")
     command.add_argument("--snoop-control", action="store_true",
                          help="vt-d: the IOMMU can enforce cache coherency")
-    command.add_argument("--net", action="store_true", help="an e1000e to pass through")
+    command.add_argument("--net", action="store_true", help="network devices to pass through")
     command.add_argument("--cpus", type=int, default=1)
     command.add_argument("--memory", type=int, default=2560, help="MiB of the host")
     command.add_argument("--append", default="", help="more for the host's kernel command line")

@@ -15,13 +15,27 @@
 GUEST_NVME=05.0
 # shellcheck disable=SC2034
 GUEST_EDU=06.0
+# shellcheck disable=SC2034
+GUEST_OWN_EDU=07.0
+# shellcheck disable=SC2034
+GUEST_NET=08.0
+# shellcheck disable=SC2034
+GUEST_OWN_NET=09.0
+# shellcheck disable=SC2034
+GUEST_NARROW_EDU=0a.0
+
+# The guest's address behind it, and the server that L0 runs for it.
+NET_ADDRESS=10.0.2.15/24
+NET_PEER="10.0.2.2 $(option peer)"
 
 KERNEL_IMAGE=$(echo /run/kernel/boot/vmlinuz-*)
 
 # guest_start NAME CMDLINE QEMU-ARGUMENT...
 #
 # GUEST_WRAP: what to put before the VMM's command line, as "pviommu run ... --"
-# GUEST_NO_REBOOT: empty if the guest may reboot
+# GUEST_INITRD: another initramfs
+#
+# A guest that panics starts again: see guest_until.
 #
 # -xsave: the sizes that emulated XSAVE reports make the guest's kernel warn.
 guest_start() {
@@ -40,11 +54,11 @@ guest_start() {
 	# shellcheck disable=SC2086
 	$GUEST_WRAP qemu-system-x86_64 -M q35,kernel-irqchip=split -accel kvm -cpu host,-xsave \
 		-smp "${GUEST_CPUS:-1}" -m "${GUEST_MEMORY:-512}" -bios qboot.rom \
-		-nodefaults -display none ${GUEST_NO_REBOOT--no-reboot} \
+		-nodefaults -display none \
 		-chardev "file,id=console,path=$LOG/guest-$guest.console" \
 		-serial chardev:console \
 		-chardev "pipe,id=control,path=$state/control" -serial chardev:control \
-		-kernel "$KERNEL_IMAGE" -initrd /run/rig/guest.cpio \
+		-kernel "$KERNEL_IMAGE" -initrd "${GUEST_INITRD:-/run/rig/guest.cpio}" \
 		-append "$cmdline" "$@" \
 		</dev/null >"$LOG/guest-$guest.qemu" 2>&1 7>&- &
 	guest_pid=$!
@@ -83,6 +97,10 @@ guest_listen() {
 # WORD...", until it says this one. They are in $LOG/said too. Time out on silence,
 # of the console too.
 #
+# A guest may panic while it boots, and is expected to come up all the same: for it
+# may be the emulator's fault. Whether it was decides who reads the console at the
+# end.
+#
 # GUEST_WATCH: a command to run a few times a second meanwhile
 guest_until() {
 	size=''
@@ -95,11 +113,13 @@ guest_until() {
 			echo "guest $guest $line" >>"$LOG/said"
 			[ "$line" != "$*" ] || return 0
 			case $line in
-			verdict*) guest_failed "$line, but not: $*" ;;
+			verdict* | "pause booted") guest_failed "$line, but not: $*" ;;
 			esac
 			continue
 		fi
 		! $dead || guest_failed "ended before: $*"
+		[ "$(grep -c "Kernel panic" "$LOG/guest-$guest.console" 2>/dev/null)" != 4 ] ||
+			guest_failed "panics again and again"
 		sleep 0.2
 		# Its last words may still be on their way.
 		guest_alive || dead=true
@@ -112,13 +132,32 @@ guest_until() {
 	done
 }
 
-# Lets a guest that has paused go on.
-guest_go() {
-	echo go 1<>"$state/control.in"
+# guest_tell STEP [ARGUMENT...]: has a guest that has paused take a step.
+guest_tell() {
+	echo "$*" 1<>"$state/control.in"
 }
 
-# Waits for the guest's own verdict, then for the end of its VMM.
+# guest_step STEP [ARGUMENT...]: and waits until it has.
+guest_step() {
+	guest_tell "$@"
+	guest_until pause "$1"
+}
+
+# guest_net: brings up the network device that is passed through.
+guest_net() {
+	guest_step net "$GUEST_NET" "$NET_ADDRESS"
+}
+
+# guest_transfer BYTES: moves data over it, both ways.
+guest_transfer() {
+	# Two words.
+	# shellcheck disable=SC2086
+	guest_step transfer "$1" nic $NET_PEER
+}
+
+# Has the guest give its own verdict, then waits for the end of its VMM.
 guest_end() {
+	guest_tell end
 	guest_until verdict 0
 	waited=0
 	while guest_alive; do

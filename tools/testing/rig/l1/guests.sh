@@ -11,9 +11,8 @@
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
 
-MIB=1048576
-DATA_LENGTH=$((64 * MIB))
 WRITE_LENGTH=$((8 * MIB))
+NET_LENGTH=$((16 * MIB))
 
 MODES="plain lazy strict"
 
@@ -40,10 +39,10 @@ nth() {
 	echo "$1"
 }
 
-# step NAME: lets the guest take its next step, which is this one.
+# step NAME [ARGUMENT...]: has the guest take a step, and looks at what is locked.
 step() {
-	guest_go
-	guest_until pause "$1"
+	guest_step "$@"
+	sample "$1"
 }
 
 # paces MODE NUMBER: starts the guest, has it do everything but the measurements.
@@ -51,38 +50,38 @@ paces() {
 	mode=$1
 	# Lists of words.
 	# shellcheck disable=SC2086
-	nvme=$(nth "$2" $NVMES) edu=$(nth "$2" $EDUS)
-	steps=idle,md5,write,edu
-	cmdline="rig.data_length=$DATA_LENGTH rig.write_offset=$DATA_LENGTH"
-	cmdline="$cmdline rig.write_length=$WRITE_LENGTH rig.write_seed=$2"
+	nvme=$(nth "$2" $NVMES) edu=$(nth "$2" $EDUS) net=$(nth "$2" $NETS)
+	cmdline=''
 	GUEST_WRAP=''
 	case $mode in
-	lazy) cmdline="$cmdline iommu.strict=0" ;;
-	strict) cmdline="$cmdline iommu.strict=1" ;;
+	lazy) cmdline=iommu.strict=0 ;;
+	strict) cmdline=iommu.strict=1 ;;
 	esac
 	if [ "$mode" != plain ]; then
-		steps=pviommu,$steps
 		GUEST_WRAP="$BIN/pviommu run --device $nvme=00:$GUEST_NVME"
-		GUEST_WRAP="$GUEST_WRAP --device $edu=00:$GUEST_EDU --"
+		GUEST_WRAP="$GUEST_WRAP --device $edu=00:$GUEST_EDU"
+		GUEST_WRAP="$GUEST_WRAP --device $net=00:$GUEST_NET --"
 	fi
-	measurements=$(yes time4k,time128k | head -n "$rounds" | tr '\n' ,)
 
 	pins_before=$(pins)
 	result "begin $mode"
-	guest_start "$mode" "$cmdline rig.steps=$steps,$measurements" \
+	guest_start "$mode" "$cmdline" \
 		-device "vfio-pci,host=$nvme,addr=$GUEST_NVME" \
-		-device "vfio-pci,host=$edu,addr=$GUEST_EDU"
+		-device "vfio-pci,host=$edu,addr=$GUEST_EDU" \
+		-device "vfio-pci,host=$net,addr=$GUEST_NET,rombar=0"
 	guest_until pause booted
-	for point in $(echo "$steps" | tr , ' '); do
-		GUEST_WATCH=''
-		case $point in
-		md5 | write) GUEST_WATCH=watch_locked ;;
-		esac
-		step "$point"
-		sample "$point"
-	done
+	[ "$mode" = plain ] || step pviommu
+	step idle
+	GUEST_WATCH=watch_locked
+	step md5 "$DATA_LENGTH"
+	step write "$DATA_LENGTH" "$WRITE_LENGTH" "$2"
 	GUEST_WATCH=''
 	result "write $mode $(($2 - 1)) $DATA_LENGTH $WRITE_LENGTH $2"
+	step edu
+	guest_net
+	guest_transfer $NET_LENGTH
+	sample net
+	guest_step net_off
 }
 
 measure() {
@@ -90,7 +89,7 @@ measure() {
 		for mode in $MODES; do
 			guest_select "$mode"
 			for point in time4k time128k; do
-				step $point
+				guest_step $point
 				sample_stats $point
 			done
 		done
@@ -101,7 +100,7 @@ rounds=$(option rounds)
 load_pviommu
 # Lists of words.
 # shellcheck disable=SC2086
-bind_vfio $NVMES $EDUS
+bind_vfio $NVMES $EDUS $NETS
 
 pins_at_start=$(pins)
 number=0
@@ -116,7 +115,6 @@ turn_end
 
 for mode in $MODES; do
 	guest_select "$mode"
-	guest_go
 	guest_end
 done
 result "leaked $(($(pins) - pins_at_start))"

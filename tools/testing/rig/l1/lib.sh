@@ -14,9 +14,11 @@ option() {
 IOMMU=$(option iommu)
 EDUS=$(option edu | tr , ' ')
 NVMES=$(option nvme | tr , ' ')
+NETS=$(option net | tr , ' ')
 EDU=${EDUS%% *}
+NARROW_EDU=$(option narrow_edu)
 NVME=${NVMES%% *}
-NET=$(option net)
+NET=${NETS%% *}
 GUEST_SILENCE=$(option guest_silence)
 LOG=/run/rig/log
 BIN=/run/rig/bin
@@ -111,3 +113,5 @@ aperture_stats() {
 
 # shellcheck disable=SC1091
 . /run/rig/l1/guest.sh
+# shellcheck disable=SC1091
+. /run/rig/l1/checks.sh

@@ -14,6 +14,7 @@
 #include <linux/io.h>
 #include <linux/iopoll.h>
 #include <linux/iommu.h>
+#include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
@@ -35,8 +36,10 @@
 
 #define LENGTH		SZ_2K
 
-/* The device silently clamps addresses to its mask. */
-#define EDU_DMA_BITS	32
+/* The device silently clamps addresses to its mask, and does not tell which. */
+static unsigned int bits = 32;
+module_param(bits, uint, 0644);
+MODULE_PARM_DESC(bits, "address bits of the devices that are bound next");
 
 /* A transfer takes 100 ms; a flush queue is emptied within 10 ms. */
 #define EDU_TIMEOUT_US	(10 * USEC_PER_SEC)
@@ -56,6 +59,13 @@ struct edu {
 	struct page *page;
 	u8 *target;
 
+	/* The highest address that the driver was given for its DMA. */
+	dma_addr_t highest_iova;
+
+	/* The device's buffer still had what an earlier probe had it read. */
+	bool secret_kept;
+	bool inside_write_blocked;
+	bool inside_read_blocked;
 	bool inside_write;
 	bool inside_read;
 	bool unmapped_write_blocked;
@@ -149,6 +159,11 @@ static int edu_attempt_all(struct edu *edu)
 	dma_addr_t iova;
 	int ret;
 
+	ret = edu_get_buffer(edu);
+	if (ret)
+		return ret;
+	edu->secret_kept = memchr(edu->window, SECRET, LENGTH);
+
 	iova = dma_map_page(dev, edu->page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	if (dma_mapping_error(dev, iova))
 		return -ENOMEM;
@@ -161,6 +176,9 @@ static int edu_attempt_all(struct edu *edu)
 	if (ret)
 		return ret;
 	edu->inside_read = read && is_filled(edu->window, SECRET);
+	edu->inside_write_blocked = !write;
+	edu->inside_read_blocked = !read;
+	edu->highest_iova = max(iova, edu->window_iova) + LENGTH - 1;
 
 	msleep(LAZY_FLUSH_MS);
 	ret = edu_write_arrives(edu, iova, &write) ?:
@@ -190,6 +208,9 @@ static ssize_t edu_dma_show(struct device *dev, struct device_attribute *attr,
 		const char *name;
 		bool value;
 	} lines[] = {
+		{ "secret_kept", edu->secret_kept },
+		{ "inside_write_blocked", edu->inside_write_blocked },
+		{ "inside_read_blocked", edu->inside_read_blocked },
 		{ "inside_write", edu->inside_write },
 		{ "inside_read", edu->inside_read },
 		{ "unmapped_write_blocked", edu->unmapped_write_blocked },
@@ -203,6 +224,8 @@ static ssize_t edu_dma_show(struct device *dev, struct device_attribute *attr,
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
 		len += sysfs_emit_at(buf, len, "%s %d\n", lines[i].name,
 				     lines[i].value);
+	len += sysfs_emit_at(buf, len, "highest_iova %llu\n",
+			     (u64)edu->highest_iova);
 	return len;
 }
 static DEVICE_ATTR_RO(edu_dma);
@@ -227,7 +250,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;
-	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(EDU_DMA_BITS));
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(bits));
 	if (ret)
 		return ret;
 	edu->regs = pcim_iomap(pdev, 0, 0);

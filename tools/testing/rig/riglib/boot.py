@@ -21,9 +21,9 @@ def command(args):
     guest.install(chosen, share)
     spec = host.Spec(
         iommu=args.iommu, kernel=chosen, run_dir=run_dir, share=share,
-        disks=rundir.make_disks(run_dir, len(host.NVME_SLOTS)), snoop_control=args.snoop_control, net=args.net,
-        memory_mib=args.memory, cpus=args.cpus, append=args.append, silence=args.silence,
-        echo=True)
+        disks=rundir.make_disks(run_dir, len(host.NVME_SLOTS)),
+        snoop_control=args.snoop_control, net=args.net, memory_mib=args.memory,
+        cpus=args.cpus, append=args.append, silence=args.silence, echo=True)
     common.progress(f"booting a host with {args.iommu}, logs in {run_dir}")
     outcome = host.boot(spec)
     for line in outcome.results:

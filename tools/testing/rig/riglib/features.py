@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the job l1/features.sh reports: "check 0|1 NAME", and "checks done"."""
+"""What jobs report with l1/checks.sh: "check 0|1 NAME", and at the end "checks done"."""
 
 
 def checks(results):

@@ -8,6 +8,7 @@ import subprocess
 from . import cache, common, initramfs
 
 SOURCES = common.RIG / "l2"
+PROGRAMS = ["diskio", "kexec", "netio", "no_tso"]
 
 
 def _build(command, what):
@@ -18,17 +19,20 @@ def _build(command, what):
 
 def _programs(kernel):
     """Our own test programs, built for @kernel; from the cache when unchanged."""
-    sources = [SOURCES / name for name in ("edu_dma.c", "diskio.c", "Kbuild")]
+    sources = [SOURCES / name for name in ("edu_dma.c", "Kbuild")]
+    sources += [SOURCES / f"{name}.c" for name in PROGRAMS]
     name = cache.key("guest", kernel.root.name, *sources)
 
     def fill(root):
         for source in sources:
             shutil.copy2(source, root)
         _build(["make", "-C", kernel.kdir, f"M={root}", "modules"], "edu_dma.ko")
-        _build(["gcc", "-static", "-O2", "-o", root / "diskio", root / "diskio.c"], "diskio")
+        for program in PROGRAMS:
+            _build(["gcc", "-static", "-O2", "-Wall", "-o", root / program,
+                    root / f"{program}.c"], program)
 
     root = cache.get(f"guest/{name}", fill, 64, "the guest's programs")
-    return [root / "edu_dma.ko", root / "diskio"]
+    return [root / "edu_dma.ko", *(root / program for program in PROGRAMS)]
 
 
 def install(kernel, share):

@@ -27,6 +27,8 @@ class Guest:
     ns4k: list = dataclasses.field(default_factory=list)
     ns128k: list = dataclasses.field(default_factory=list)
     edu: dict = dataclasses.field(default_factory=dict)
+    # By direction, "got" or "put": MD5 that the guest counted, and its peer
+    nic: dict = dataclasses.field(default_factory=dict)
     # By point of the guest's life, the largest seen: [VmLck+VmPin KiB, pages pinned]
     locked: dict = dataclasses.field(default_factory=dict)
     # [point, counters] in the order of time; points may repeat
@@ -48,7 +50,9 @@ class Guest:
         return max(points, default=None)
 
     def hypercalls(self):
-        return max((stats.get("hypercalls", 0) for _, stats in self.stats), default=0)
+        """All that it took to use the disk and edu."""
+        return max((stats.get("hypercalls", 0) for point, stats in self.stats
+                    if point == "edu"), default=0)
 
     def edu_blocked(self):
         """Transfers worked inside, and the same ones changed nothing outside."""
@@ -56,6 +60,14 @@ class Guest:
                   "unmapped_read_blocked", "outside_write_blocked", "outside_read_blocked"]
         return all(self.edu.get(name) == 1 for name in wanted) \
             and self.edu.get("gpa_in_window") == 0
+
+    def nic_right(self, moved):
+        """@moved: lines of the peer's log"""
+        return all(
+            len(digests) == 2 and digests[0] == digests[1]
+            and f"{verb} {digests[0]}" in moved
+            for verb, digests in (("sent", self.nic.get("got", ())),
+                                  ("received", self.nic.get("put", ()))))
 
 
 def _guest_line(guest, words):
@@ -66,6 +78,8 @@ def _guest_line(guest, words):
             guest.ns4k.append(int(ns))
         case ["ns128k", ns]:
             guest.ns128k.append(int(ns))
+        case ["nic", direction, *digests]:
+            guest.nic[direction] = digests
         case ["edu", name, value]:
             guest.edu[name] = int(value)
         case ["verdict", "0"]:

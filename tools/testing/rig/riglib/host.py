@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from . import common, console, initramfs, kernel as kernels, qmp, turns
+from . import common, console, initramfs, kernel as kernels, peer, qmp, turns
 
 IOMMU_DEVICES = {
     "amd-vi": "amd-iommu,intremap=on",
@@ -18,7 +18,10 @@ IOMMU_DEVICES = {
 # is told.
 EDU_SLOTS = ("10", "14", "18")
 NVME_SLOTS = ("11", "15", "19")
-NET_SLOT = "12"
+NET_SLOTS = ("12", "16", "1a")
+
+# An edu device that addresses 28 bits, as QEMU's default is.
+NARROW_EDU_SLOT = "1c"
 
 # Seconds without a sign of life after which a level gives up. The guest's is
 # the shortest, so that the innermost speaks first.
@@ -44,6 +47,8 @@ class Spec:
     memory_mib: int = 2560
     cpus: int = 1
     append: str = ""
+    # An archive that precedes the initramfs
+    early: bytes = b""
     silence: float = HOST_SILENCE
     echo: bool = False
     turn: turns.Turns = dataclasses.field(default_factory=turns.Turns)
@@ -60,7 +65,11 @@ class Outcome:
         return [words[1:] for words in lines if words and words[0] == name]
 
 
-def _kernel_command_line(spec):
+def _slots(slots):
+    return ",".join(f"0000:00:{slot}.0" for slot in slots)
+
+
+def _kernel_command_line(spec, port):
     raised = int(common.seconds(600))
     return " ".join([
         "console=ttyS0 rdinit=/init panic=-1 oops=panic panic_on_warn=1",
@@ -70,9 +79,10 @@ def _kernel_command_line(spec):
         f"sysctl.kernel.hung_task_timeout_secs={raised}",
         f"rig.guest_silence={int(common.seconds(GUEST_SILENCE))}",
         f"rig.iommu={spec.iommu}",
-        "rig.edu=" + ",".join(f"0000:00:{slot}.0" for slot in EDU_SLOTS),
-        "rig.nvme=" + ",".join(f"0000:00:{slot}.0" for slot in NVME_SLOTS),
-        f"rig.net=0000:00:{NET_SLOT}.0" if spec.net else "",
+        f"rig.edu={_slots(EDU_SLOTS)}",
+        f"rig.narrow_edu={_slots([NARROW_EDU_SLOT])}",
+        f"rig.nvme={_slots(NVME_SLOTS)}",
+        f"rig.net={_slots(NET_SLOTS)} rig.peer={port}" if spec.net else "",
         spec.append,
     ])
 
@@ -83,7 +93,16 @@ def _share(tag, path, readonly):
             "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
 
 
-def _command(spec):
+def _initramfs(spec):
+    usual = initramfs.host(spec.kernel)
+    if not spec.early:
+        return usual
+    path = spec.run_dir / "host.cpio"
+    path.write_bytes(spec.early + usual.read_bytes())
+    return path
+
+
+def _command(spec, port):
     iommu = IOMMU_DEVICES[spec.iommu]
     if spec.iommu == "vt-d" and spec.snoop_control:
         iommu += ",snoop-control=on"
@@ -100,17 +119,18 @@ def _command(spec):
         *_share("root", "/", True),
         *_share("kernel", spec.kernel.root, True),
         *_share("rig", spec.share, False),
-        "-kernel", spec.kernel.image, "-initrd", initramfs.host(spec.kernel),
-        "-append", _kernel_command_line(spec),
+        "-kernel", spec.kernel.image, "-initrd", _initramfs(spec),
+        "-append", _kernel_command_line(spec, port),
     ]
     for slot in EDU_SLOTS:
         command += ["-device", f"edu,addr={slot}.0,dma_mask=0xffffffff"]
+    command += ["-device", f"edu,addr={NARROW_EDU_SLOT}.0"]
     for slot, disk in zip(NVME_SLOTS, spec.disks):
         command += ["-drive", f"file={disk},if=none,id=disk{slot},format=raw",
                     "-device", f"nvme,drive=disk{slot},serial=rig{slot},addr={slot}.0"]
-    if spec.net:
-        command += ["-netdev", "user,id=net",
-                    "-device", f"e1000e,netdev=net,addr={NET_SLOT}.0,romfile="]
+    for slot in NET_SLOTS if spec.net else ():
+        command += ["-netdev", f"user,id=net{slot}",
+                    "-device", f"e1000e,netdev=net{slot},addr={slot}.0,romfile="]
     return command
 
 
@@ -136,6 +156,13 @@ def _signs_of_life(spec):
     return sum(path.stat().st_size for path in files)
 
 
+def _plug(monitor, line):
+    """A job's result line "link SLOT on|off" plugs in the cable of a network device."""
+    match line.split():
+        case ["link", slot, state]:
+            monitor.command("set_link", name=f"net{slot}", up=state == "on")
+
+
 def _wake(monitor, spec):
     """Helps over the emulator's fault, and says so; see Monitor.lost_interrupt()."""
     if monitor.lost_interrupt():
@@ -154,6 +181,7 @@ def _watch(process, monitor, spec, on_result):
         lines = _result_lines(spec)
         for line in lines[told:]:
             spec.turn.told(monitor, line)
+            _plug(monitor, line)
             if on_result:
                 on_result(line)
         told = len(lines)
@@ -183,10 +211,20 @@ def _result_lines(spec):
     return text[:text.rfind("\n") + 1].splitlines()
 
 
+def peer_log(spec):
+    """What the peer of the guests' network tests has moved; see peer.py."""
+    return spec.run_dir / "peer.log"
+
+
 def _judge(spec, outcome):
     logs = [spec.run_dir / "console.log", *sorted((spec.share / "log").glob("guest-*.console"))]
+    panics = [f"guest-{name}.console" for name, in outcome.values("expect-panic")]
     for log in logs:
-        lines = console.splats(log)
+        faults = console.emulator_faults(log)
+        if faults:
+            common.progress(f"{spec.iommu}: {log.name}: crashed {faults} times with flags that "
+                            "no processor has: the emulator's fault; started again")
+        lines = console.splats(log, panics.count(log.name))
         if lines:
             outcome.failures.append(f"{log.name}: {lines[0]}")
     verdicts = outcome.values("verdict")
@@ -199,10 +237,10 @@ def _judge(spec, outcome):
 def boot(spec, on_result=None):
     """Boots the host and lets it run its job; on_result(line) sees results come."""
     monitor = qmp.Monitor()
-    command = _command(spec) + monitor.arguments()
     qemu_log = spec.run_dir / "qemu.log"
     outcome = Outcome()
-    with qemu_log.open("wb") as log:
+    with qemu_log.open("wb") as log, peer.Peer(peer_log(spec)) as server:
+        command = _command(spec, server.port) + monitor.arguments()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                    pass_fds=monitor.file_descriptors())
         monitor.started()

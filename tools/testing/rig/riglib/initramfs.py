@@ -10,18 +10,20 @@ BUSYBOX = pathlib.Path("/bin/busybox")
 
 # The emulated host needs no more than its root, which is this machine's.
 HOST_MODULES = ["9p", "9pnet_virtio"]
-GUEST_MODULES = ["nvme"]
+GUEST_MODULES = ["nvme-core", "nvme", "e1000e"]
 
 
 def _add_modules(archive, kernel, names):
-    order = []
-    for path in kernel.modules(*names):
-        data = path.read_bytes()
-        if path.suffix == ".xz":
-            data = lzma.decompress(data)
-        order.append(path.name.removesuffix(".xz"))
-        archive.file(f"modules/{order[-1]}", data)
-    archive.file("modules/order", "\n".join(order).encode() + b"\n")
+    """Each module, and in NAME.order what to insert before it and itself."""
+    for name in names:
+        order = []
+        for path in kernel.modules(name):
+            data = path.read_bytes()
+            if path.suffix == ".xz":
+                data = lzma.decompress(data)
+            order.append(path.name.removesuffix(".xz"))
+            archive.file(f"modules/{order[-1]}", data)
+        archive.file(f"modules/{name}.order", "\n".join(order).encode() + b"\n")
 
 
 def _base(init):
@@ -53,7 +55,8 @@ def guest(kernel, path, extra):
     """Writes the guest's initramfs to @path; @extra: files for its /rig."""
     archive = _base(common.RIG / "l2" / "init")
     _add_modules(archive, kernel, GUEST_MODULES)
-    archive.directory("rig")
+    for file in sorted((common.RIG / "l2" / "steps").iterdir()):
+        archive.file(f"steps/{file.name}", file.read_bytes())
     for file in extra:
         archive.file(f"rig/{file.name}", file.read_bytes(), 0o755)
     path.write_bytes(archive.bytes())

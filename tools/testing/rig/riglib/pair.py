@@ -15,7 +15,7 @@ def _prepare(name, iommu, kernel, job, append, snoop_control, shared):
     guest.install(kernel, share)
     return host.Spec(iommu=iommu, kernel=kernel, run_dir=run_dir, share=share,
                      disks=rundir.make_disks(run_dir, len(host.NVME_SLOTS)), append=append,
-                     snoop_control=snoop_control, turn=shared)
+                     snoop_control=snoop_control, net=True, turn=shared)
 
 
 def boot(name, kernel, job, append, on_result=None, snoop_control=False):

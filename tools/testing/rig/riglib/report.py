@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from . import guests as g
+from . import guests as g, host
 
 GUEST_RAM_KIB = 512 << 10
 
@@ -34,6 +34,8 @@ def summary(spec, outcome):
     guests = {mode: reported.get(mode, g.Guest()) for mode in g.MODES}
     behind = [guests[mode] for mode in PVIOMMU_MODES]
     digest = g.data_md5(spec.disks[0])
+    log = host.peer_log(spec)
+    moved = log.read_text().splitlines() if log.exists() else []
     leaked = outcome.values("leaked")
     return {
         "iommu": spec.iommu,
@@ -45,6 +47,7 @@ def summary(spec, outcome):
         "nvme_write_ok": all(guest.written is not None
                              and g.write_arrived(spec.disks, *guest.written)
                              for guest in guests.values()),
+        "nic_md5_ok": all(guest.nic_right(moved) for guest in guests.values()),
         "outside_dma_blocked": all(guest.edu_blocked() for guest in behind),
         "pins_leaked": int(leaked[-1][0]) if leaked else None,
         "hypercalls": guests["lazy"].hypercalls(),
@@ -66,7 +69,7 @@ def checks(summary_):
     guests = summary_["raw"]["guests"]
     for mode in g.MODES:
         yield f"guest {mode}", guests[mode]["passed"], []
-    for field in ("nvme_md5_ok", "nvme_write_ok", "outside_dma_blocked"):
+    for field in ("nvme_md5_ok", "nvme_write_ok", "nic_md5_ok", "outside_dma_blocked"):
         yield field, summary_[field], []
     edu = guests["plain"]["edu"]
     yield ("outside DMA works under plain VFIO",

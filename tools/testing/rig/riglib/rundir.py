@@ -58,9 +58,12 @@ def freeze(run_dir, job, modules=None, extra=()):
             source = pathlib.Path(modules) / source.name
         if source.exists():
             _copy(source, share / "bin")
+    _copy(common.RIG / "riglib" / "peer.py", share / "bin")
     for name in TOOLS:
         if (common.TREE / name).exists():
             _copy(common.TREE / name, share / "bin")
+    for source in (common.TREE / SELFTESTS / "test_modules").glob("*.ko"):
+        _copy(source, share / "bin")
     for binary in selftests():
         _copy(binary, share / "selftests")
     for source in extra:
@@ -98,5 +101,5 @@ def make_disks(run_dir, count):
 
 def discard_bulk(run_dir):
     """After a success: what is large and can be made again."""
-    for path in [*run_dir.glob("*.img"), *(run_dir / "share").glob("*.cpio")]:
+    for path in [*run_dir.glob("*.img"), *run_dir.rglob("*.cpio")]:
         path.unlink(missing_ok=True)

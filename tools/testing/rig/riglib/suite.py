@@ -3,7 +3,7 @@
 
 import subprocess
 
-from . import build, common, demo, features, kernel, pair, report, rundir, tap
+from . import build, common, demo, features, kernel, pair, refusals, report, rundir, tap
 
 ROUNDS = 1
 
@@ -62,6 +62,9 @@ def _run_all(run):
     booted = pair.boot("test", chosen, common.RIG / "l1" / "tests.sh",
                        f"rig.rounds={ROUNDS}", _progress,
                        snoop_control=True)
+
+    table = booted["vt-d"][0].share / "log" / "dmar"
+    refusals.add(run, chosen, table.read_bytes() if table.exists() else None)
 
     run.add("kselftests are built", bool(names))
     for spec, outcome in booted.values():

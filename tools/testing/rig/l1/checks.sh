@@ -1,0 +1,120 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Functions for jobs in the emulated host: findings about guests, each a result
+# "check 0|1 NAME", 0 for right. Loaded by lib.sh.
+#
+# Variables come from lib.sh and guest.sh.
+# shellcheck disable=SC2034,SC2154
+
+MIB=1048576
+DATA_LENGTH=$((64 * MIB))
+
+# check NAME COMMAND...: is the command true?
+check() {
+	name=$1
+	shift
+	if "$@"; then
+		result "check 0 $name"
+	else
+		result "check 1 $name ($*)"
+	fi
+}
+
+# check_not NAME COMMAND...
+check_not() {
+	name=$1
+	shift
+	if "$@"; then
+		result "check 1 $name (not: $*)"
+	else
+		result "check 0 $name"
+	fi
+}
+
+# stat_of NAME: one of the aperture's counters now.
+stat_of() {
+	aperture_stats "$guest_pid" | awk -v name="$1" '$1 == name { print $2 }'
+}
+
+# comes_to NAME VALUE: does the counter get there? A lazy guest takes its time.
+comes_to() {
+	waited=0
+	while [ "$(stat_of "$1")" != "$2" ]; do
+		sleep 0.1
+		waited=$((waited + 1))
+		[ $waited -lt $((GUEST_SILENCE * 10)) ] || return
+	done
+}
+
+# said WORD...: did the guest say it since forget?
+said() {
+	grep -qxF "guest $guest $*" "$LOG/said"
+}
+
+forget() {
+	: >"$LOG/said"
+}
+
+# value_of WORD...: the number that the guest has said after it.
+value_of() {
+	sed -n "s/^guest $guest $* \([0-9]*\)\$/\1/p" "$LOG/said" | tail -n 1
+}
+
+# launch NAME CMDLINE [QEMU-ARGUMENT...]: a guest behind pviommu, until it is up.
+#
+# ENDPOINTS: what to pass through, HOST=GUEST; the disk and edu
+# RUN_OPTIONS: for pviommu run
+# PREFIX: what to put before the VMM
+launch() {
+	name=$1 cmdline=$2
+	shift 2
+	wrap="$BIN/pviommu run $RUN_OPTIONS"
+	for endpoint in ${ENDPOINTS:-$NVME=$GUEST_NVME $EDU=$GUEST_EDU}; do
+		wrap="$wrap --device ${endpoint%=*}=00:${endpoint#*=}"
+		set -- "$@" -device "vfio-pci,host=${endpoint%=*},addr=${endpoint#*=},rombar=0"
+	done
+	GUEST_WRAP="$wrap -- $PREFIX"
+	pins_before=$(pins)
+	forget
+	guest_start "$name" "$cmdline" "$@"
+}
+
+# Waits for the end of a VMM that must not start; its exit code in $status.
+vmm_ends() {
+	waited=0
+	while guest_alive && [ $waited -lt $((GUEST_SILENCE * 10)) ]; do
+		sleep 0.1
+		waited=$((waited + 1))
+	done
+	! guest_alive || guest_failed "it has started"
+	wait "$guest_pid"
+	status=$?
+}
+
+# Reads the disk, and says whether that went right.
+reads_right() {
+	forget
+	guest_step md5 $DATA_LENGTH
+	said md5 "$image_md5"
+}
+
+# moved NAME: did the last transfer of that name go right, both ways?
+moved() {
+	awk -v name="$1" '$3 == name { n++; if ($5 == "" || $5 != $6) bad = 1 }
+			  END { exit n != 2 || bad }' "$LOG/said"
+}
+
+# Moves data over the passed through network device.
+transfers_right() {
+	forget
+	guest_transfer $((4 * MIB))
+	moved nic
+}
+
+finish() {
+	guest_end
+	check "$guest: no pins leaked" [ "$(pins)" = "$pins_before" ]
+}
+
+image_md5=$(cat /run/rig/disk.md5)
