@@ -10,7 +10,8 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 
-#include "../arch/x86/hypercall_hook.h"
+#include <asm/pviommu_hook.h>
+
 #include "pviommu.h"
 
 union ioctl_buffer {

@@ -11,7 +11,8 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
-#include "../arch/x86/hypercall_hook.h"
+#include <asm/pviommu_hook.h>
+
 #include "pviommu.h"
 
 static DEFINE_HASHTABLE(vm_hash, 6);

@@ -17,7 +17,7 @@
 #include <linux/overflow.h>
 #include <linux/printk.h>
 #include <linux/processor.h>
-#include <x86/guest_hypercall.h>
+#include <asm/pviommu_guest.h>
 
 #include "pviommu.h"
 

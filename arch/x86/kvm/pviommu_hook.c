@@ -13,12 +13,13 @@
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
 #include <linux/ftrace.h>
+#include <linux/kallsyms.h>
 #include <linux/kvm_host.h>
 #include <linux/kvm_para.h>
 #include <linux/module.h>
 #include <linux/srcu.h>
 
-#include "hypercall_hook.h"
+#include <asm/pviommu_hook.h>
 
 /* Without CONFIG_KVM_SMM no vCPU is ever in that mode. */
 #ifndef HF_SMM_MASK
@@ -68,6 +69,34 @@ static int hook_emulate_hypercall(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
+#ifdef MODULE
+static int learn_own_text(void)
+{
+	return 0;
+}
+
+static bool notrace is_own(unsigned long ip)
+{
+	return within_module(ip, THIS_MODULE);
+}
+#else
+/* Built in there is no module to be within: the one function that calls KVM. */
+static unsigned long own_text_size;
+
+static int learn_own_text(void)
+{
+	unsigned long offset;
+
+	return kallsyms_lookup_size_offset((unsigned long)hook_emulate_hypercall,
+					   &own_text_size, &offset) ? 0 : -ENOENT;
+}
+
+static bool notrace is_own(unsigned long ip)
+{
+	return ip - (unsigned long)hook_emulate_hypercall < own_text_size;
+}
+#endif
+
 static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
 				  struct ftrace_regs *fregs)
@@ -79,7 +108,7 @@ static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 	 * The call that hook_emulate_hypercall() makes must reach KVM. So do
 	 * all others at once, some of which sleep for as long as a guest likes.
 	 */
-	if (!within_module(parent_ip, THIS_MODULE) && hook_claims(vcpu))
+	if (!is_own(parent_ip) && hook_claims(vcpu))
 		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hook_emulate_hypercall);
 }
 
@@ -108,8 +137,11 @@ int pviommu_hook_install(u64 nr, pviommu_hypercall_fn fn)
 	hook_nr = nr;
 	hook_fn = fn;
 
-	ret = ftrace_set_filter_ip(&hook_ops,
-				   (unsigned long)kvm_emulate_hypercall, 0, 0);
+	ret = learn_own_text();
+	if (!ret)
+		ret = ftrace_set_filter_ip(&hook_ops,
+					   (unsigned long)kvm_emulate_hypercall,
+					   0, 0);
 	if (ret) {
 		pr_err("kvm_emulate_hypercall() cannot be traced (%d)\n", ret);
 		goto err_filter;

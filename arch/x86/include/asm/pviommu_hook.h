@@ -3,8 +3,8 @@
  * What the host module asks of a CPU architecture: one hypercall number, and
  * which VMs it cannot serve. Knows no IOMMU.
  */
-#ifndef PVIOMMU_HYPERCALL_HOOK_H
-#define PVIOMMU_HYPERCALL_HOOK_H
+#ifndef _ASM_X86_PVIOMMU_HOOK_H
+#define _ASM_X86_PVIOMMU_HOOK_H
 
 #include <linux/types.h>
 
@@ -27,4 +27,4 @@ int pviommu_hook_install(u64 nr, pviommu_hypercall_fn fn);
 void pviommu_hook_remove(void);
 bool pviommu_hook_serves(struct kvm *kvm);
 
-#endif /* PVIOMMU_HYPERCALL_HOOK_H */
+#endif /* _ASM_X86_PVIOMMU_HOOK_H */

@@ -2,8 +2,8 @@
 /*
  * How a pviommu guest reaches its host on x86: one vmcall or vmmcall.
  */
-#ifndef _PVIOMMU_X86_GUEST_HYPERCALL_H
-#define _PVIOMMU_X86_GUEST_HYPERCALL_H
+#ifndef _ASM_X86_PVIOMMU_GUEST_H
+#define _ASM_X86_PVIOMMU_GUEST_H
 
 #include <linux/types.h>
 #include <linux/pviommu_abi.h>
@@ -30,4 +30,4 @@ static inline long pviommu_hypercall(u32 op, u32 aperture, u64 arg1, u64 arg2,
 			      arg1, arg2, arg3);
 }
 
-#endif /* _PVIOMMU_X86_GUEST_HYPERCALL_H */
+#endif /* _ASM_X86_PVIOMMU_GUEST_H */
