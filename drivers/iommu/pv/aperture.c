@@ -5,6 +5,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/align.h>
 #include <linux/err.h>
 #include <linux/list.h>
@@ -192,6 +193,7 @@ struct pviommu_aperture *pviommu_aperture_get(u32 id)
 	mutex_unlock(&apertures_lock);
 	return aperture;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_get);
 
 /**
  * pviommu_aperture_put() - undo pviommu_aperture_get()
@@ -205,6 +207,7 @@ void pviommu_aperture_put(struct pviommu_aperture *aperture)
 	pviommu_events_put();
 	atomic_dec(&aperture->nr_endpoints);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_put);
 
 static void resv_region_add(struct list_head *list, u64 start, u64 length,
 			    enum iommu_resv_type type)
@@ -241,6 +244,7 @@ void pviommu_aperture_resv_regions(const struct pviommu_aperture *aperture,
 		resv_region_add(list, start, end - start, IOMMU_RESV_RESERVED);
 	}
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_resv_regions);
 
 /**
  * pviommu_apertures_for_each() - call a function for every aperture
@@ -256,6 +260,7 @@ void pviommu_apertures_for_each(void (*function)(struct pviommu_aperture *))
 	xa_for_each(&apertures, id, aperture)
 		function(aperture);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_apertures_for_each);
 
 /**
  * pviommu_apertures_release() - forget all apertures
@@ -267,3 +272,4 @@ void pviommu_apertures_release(void)
 	pviommu_apertures_for_each(aperture_destroy);
 	xa_destroy(&apertures);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_apertures_release);

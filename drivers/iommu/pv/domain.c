@@ -10,6 +10,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/align.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
@@ -403,6 +404,7 @@ bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
 	mutex_unlock(&aperture->attach_lock);
 	return handled;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_report_fault);
 
 /**
  * pviommu_aperture_shutdown() - block an aperture, at the end of this kernel
@@ -425,6 +427,7 @@ void pviommu_aperture_shutdown(struct pviommu_aperture *aperture)
 	if (locked)
 		mutex_unlock(&aperture->attach_lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_shutdown);
 
 const struct iommu_domain_ops pviommu_domain_ops = {
 	.attach_dev		= pviommu_attach_dev,
@@ -436,6 +439,7 @@ const struct iommu_domain_ops pviommu_domain_ops = {
 	.iova_to_phys		= pviommu_iova_to_phys,
 	.free			= pviommu_domain_free,
 };
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_ops);
 
 static const struct iommu_domain_ops pviommu_blocked_ops = {
 	.attach_dev		= pviommu_attach_blocked,
@@ -445,16 +449,17 @@ struct iommu_domain pviommu_blocked_domain = {
 	.type			= IOMMU_DOMAIN_BLOCKED,
 	.ops			= &pviommu_blocked_ops,
 };
+EXPORT_SYMBOL_IF_KUNIT(pviommu_blocked_domain);
 
 /**
- * pviommu_domain_alloc() - make a paging domain
+ * pviommu_domain_alloc_paging() - make a paging domain
  * @dev: one of the devices that it is for; NULL is refused, as the domain's
  *	geometry is that of the device's window
  *
  * Context: May sleep.
  * Return: the domain, with an empty table, attached to nothing; or an ERR_PTR().
  */
-struct iommu_domain *pviommu_domain_alloc(struct device *dev)
+struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 {
 	struct pviommu_endpoint *endpoint;
 	struct pviommu_aperture *aperture;
@@ -492,3 +497,4 @@ err_domain:
 	kfree(domain);
 	return ERR_PTR(-ENOMEM);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_alloc_paging);

@@ -6,6 +6,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/err.h>
 
 #include "pviommu.h"
@@ -84,6 +85,7 @@ err_put:
 	pviommu_aperture_put(aperture);
 	return ERR_PTR(-ENODEV);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_endpoint_create);
 
 /**
  * pviommu_endpoint_destroy() - undo pviommu_endpoint_create()
@@ -96,6 +98,7 @@ void pviommu_endpoint_destroy(struct pviommu_endpoint *endpoint)
 	pviommu_aperture_put(endpoint->aperture);
 	kfree(endpoint);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_endpoint_destroy);
 
 /**
  * pviommu_endpoint_find() - find an endpoint's device by its path

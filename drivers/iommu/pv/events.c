@@ -9,6 +9,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/atomic.h>
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
@@ -112,13 +113,19 @@ static void events_schedule(void)
 	schedule_delayed_work(&poll_work, min(event_interval, MAX_INTERVAL) * HZ);
 }
 
-static void events_work(struct work_struct *unused)
+VISIBLE_IF_KUNIT void pviommu_events_poll(void)
 {
 	pviommu_apertures_for_each(events_poll);
 
 	/* Whoever adds the first one after this schedules by himself. */
 	if (atomic_read(&nr_endpoints) && events_wanted())
 		events_schedule();
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_events_poll);
+
+static void events_work(struct work_struct *unused)
+{
+	pviommu_events_poll();
 }
 
 /**
@@ -132,6 +139,7 @@ void pviommu_events_discard(struct pviommu_aperture *aperture)
 	if (events_wanted())
 		events_fetch(aperture, false);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_events_discard);
 
 /**
  * pviommu_events_get() - there is one more endpoint to have events
@@ -162,4 +170,6 @@ void pviommu_events_put(void)
 void pviommu_events_stop(void)
 {
 	cancel_delayed_work_sync(&poll_work);
+	given_up = false;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_events_stop);

@@ -9,6 +9,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/array_size.h>
 #include <linux/err.h>
 #include <linux/io.h>
@@ -35,9 +36,21 @@ static u32 nr_apertures;
 static u32 max_ranges;
 static bool has_events;
 
+#if IS_ENABLED(CONFIG_PVIOMMU_KUNIT_TEST)
+/* A static stub is its test's task's alone; timers and workers call, too. */
+pviommu_host_call_t pviommu_host_stub;
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_stub);
+#endif
+
 /* The one way out of the guest. */
 static long host_call(u32 op, u32 aperture, u64 arg1, u64 arg2, u64 arg3)
 {
+#if IS_ENABLED(CONFIG_PVIOMMU_KUNIT_TEST)
+	pviommu_host_call_t stub = READ_ONCE(pviommu_host_stub);
+
+	if (stub)
+		return stub(op, aperture, arg1, arg2, arg3);
+#endif
 	return pviommu_hypercall(op, aperture, arg1, arg2, arg3);
 }
 
@@ -138,8 +151,8 @@ int pviommu_host_probe(void)
 		ret = -EPROTO;
 	} else {
 		nr_apertures = info->nr_apertures;
-		if (info->features & PVIOMMU_FEATURE_SYNC_LIST)
-			max_ranges = info->sync_max_ranges;
+		max_ranges = info->features & PVIOMMU_FEATURE_SYNC_LIST ?
+			     info->sync_max_ranges : 0;
 		has_events = info->features & PVIOMMU_FEATURE_EVENTS;
 		pr_info("ABI version %u, %u apertures, features %#llx\n",
 			info->version, info->nr_apertures, info->features);
@@ -148,6 +161,7 @@ int pviommu_host_probe(void)
 	kfree(info);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_probe);
 
 /**
  * pviommu_host_endpoint() - ask for the aperture of a device
@@ -173,6 +187,7 @@ int pviommu_host_endpoint(const struct pviommu_path *path, u32 *aperture)
 	*aperture = rc;
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_endpoint);
 
 /**
  * pviommu_host_aperture() - ask what an aperture is like
@@ -210,6 +225,7 @@ struct pviommu_aperture_info *pviommu_host_aperture(u32 aperture)
 	}
 	return ERR_PTR(host_refused(PVIOMMU_OP_APERTURE, aperture, rc));
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_aperture);
 
 /**
  * pviommu_host_enable() - have an aperture follow a table
@@ -229,6 +245,7 @@ int pviommu_host_enable(u32 aperture, phys_addr_t directory)
 	rc = host_call_retry(PVIOMMU_OP_ENABLE, aperture, directory, 0, 0, 0);
 	return rc < 0 ? host_refused(PVIOMMU_OP_ENABLE, aperture, rc) : 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_enable);
 
 /**
  * pviommu_host_disable() - have an aperture follow nothing, and block its DMA
@@ -245,6 +262,7 @@ void pviommu_host_disable(u32 aperture)
 	if (rc < 0 && host_errno(rc) != -ENXIO)
 		host_refused(PVIOMMU_OP_DISABLE, aperture, rc);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_disable);
 
 /* Takes @range to where the host has come; empty on success. */
 static int host_sync(u32 aperture, struct pviommu_range *range, u64 flags)
@@ -281,6 +299,7 @@ int pviommu_host_map(u32 aperture, struct pviommu_range *range)
 {
 	return host_sync(aperture, range, 0);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_map);
 
 /**
  * pviommu_host_unmap() - have the host take back a range's cleared entries
@@ -298,6 +317,7 @@ int pviommu_host_unmap(u32 aperture, u64 first, u64 count)
 
 	return host_sync(aperture, &range, PVIOMMU_SYNC_UNMAP);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_unmap);
 
 /* Takes @pages off the front of the ranges. Returns how many are used up. */
 static unsigned int ranges_consume(struct pviommu_range *ranges,
@@ -359,6 +379,7 @@ int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
 	}
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_unmap_ranges);
 
 /**
  * pviommu_host_has_events() - ask whether the host reports refused DMA
@@ -370,6 +391,7 @@ bool pviommu_host_has_events(void)
 {
 	return has_events;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_has_events);
 
 /**
  * pviommu_host_events() - fetch reports of refused DMA
@@ -394,3 +416,4 @@ int pviommu_host_events(u32 aperture, struct pviommu_event *events,
 		return host_refused(PVIOMMU_OP_EVENTS, aperture, rc);
 	return rc;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_events);

@@ -45,6 +45,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/cc_platform.h>
 #include <linux/err.h>
 #include <linux/init.h>
@@ -107,7 +108,7 @@ static const struct iommu_ops pviommu_ops = {
 	.owner			= THIS_MODULE,
 	.pgsize_bitmap		= SZ_4K,
 	.capable		= pviommu_capable,
-	.domain_alloc_paging	= pviommu_domain_alloc,
+	.domain_alloc_paging	= pviommu_domain_alloc_paging,
 	.probe_device		= pviommu_probe_device,
 	.release_device		= pviommu_release_device,
 	.device_group		= pviommu_device_group,
@@ -134,18 +135,10 @@ static void pviommu_shutdown(PVIOMMU_SYSCORE_ARGS)
 
 PVIOMMU_DEFINE_SYSCORE(pviommu_syscore, pviommu_shutdown);
 
-static int __init pviommu_init(void)
+/* What pviommu_init() does once it knows that hypercalls can be made. */
+VISIBLE_IF_KUNIT int pviommu_start(void)
 {
 	int ret;
-
-	/* Without a hypervisor the hypercall instruction would be a fault. */
-	if (!kvm_para_available())
-		return -ENODEV;
-
-	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
-		pr_info("not for guests with encrypted memory: the host has to read the table\n");
-		return -ENODEV;
-	}
 
 	ret = pviommu_host_probe();
 	if (ret == -ENXIO) {
@@ -179,15 +172,36 @@ static int __init pviommu_init(void)
 	pviommu_syscore_register(&pviommu_syscore);
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_start);
 
-/* The core holds a module reference for each endpoint: there are none left. */
-static void __exit pviommu_exit(void)
+VISIBLE_IF_KUNIT void pviommu_stop(void)
 {
 	pviommu_syscore_unregister(&pviommu_syscore);
 	iommu_device_unregister(&pviommu_iommu);
 	pviommu_events_stop();
 	iommu_device_sysfs_remove(&pviommu_iommu);
 	pviommu_apertures_release();
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_stop);
+
+static int __init pviommu_init(void)
+{
+	/* Without a hypervisor the hypercall instruction would be a fault. */
+	if (!kvm_para_available())
+		return -ENODEV;
+
+	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
+		pr_info("not for guests with encrypted memory: the host has to read the table\n");
+		return -ENODEV;
+	}
+
+	return pviommu_start();
+}
+
+/* The core holds a module reference for each endpoint: there are none left. */
+static void __exit pviommu_exit(void)
+{
+	pviommu_stop();
 }
 
 /*

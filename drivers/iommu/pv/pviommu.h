@@ -189,7 +189,7 @@ pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture);
 
 extern const struct iommu_domain_ops pviommu_domain_ops;
 extern struct iommu_domain pviommu_blocked_domain;
-struct iommu_domain *pviommu_domain_alloc(struct device *dev);
+struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
 				   struct device *dev, u64 iova, bool write);
 void pviommu_aperture_shutdown(struct pviommu_aperture *aperture);
@@ -198,5 +198,17 @@ void pviommu_events_discard(struct pviommu_aperture *aperture);
 void pviommu_events_get(void);
 void pviommu_events_put(void);
 void pviommu_events_stop(void);
+
+#if IS_ENABLED(CONFIG_PVIOMMU_KUNIT_TEST)
+typedef long (*pviommu_host_call_t)(u32 op, u32 aperture, u64 arg1, u64 arg2,
+				    u64 arg3);
+extern pviommu_host_call_t pviommu_host_stub;
+#endif
+
+#if IS_ENABLED(CONFIG_KUNIT)
+void pviommu_events_poll(void);
+int pviommu_start(void);
+void pviommu_stop(void);
+#endif
 
 #endif /* _PVIOMMU_H */

@@ -3,6 +3,7 @@
  * The remapping table as guest memory: directory, leaves, entries, and which
  * entries were removed without the host having been told yet.
  */
+#include <kunit/visibility.h>
 #include <linux/align.h>
 #include <linux/bitmap.h>
 #include <linux/find.h>
@@ -69,6 +70,7 @@ int pviommu_table_init(struct pviommu_table *table, u64 nr_pages)
 	}
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_init);
 
 /**
  * pviommu_table_destroy() - free a table and its leaves
@@ -89,6 +91,7 @@ void pviommu_table_destroy(struct pviommu_table *table)
 		free_page((unsigned long)leaf_get(table, i));
 	free_pages_exact(table->directory, directory_size(table));
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_destroy);
 
 /**
  * pviommu_table_gpa() - where the host finds the table
@@ -100,6 +103,7 @@ phys_addr_t pviommu_table_gpa(const struct pviommu_table *table)
 {
 	return virt_to_phys(table->directory);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_gpa);
 
 /**
  * pviommu_table_map() - write entries; the host is not told
@@ -141,6 +145,7 @@ int pviommu_table_map(struct pviommu_table *table, u64 first, u64 count,
 	*mapped = count;
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_map);
 
 /**
  * pviommu_table_unmap() - clear entries; the host is not told
@@ -170,6 +175,7 @@ u64 pviommu_table_unmap(struct pviommu_table *table, u64 first, u64 count)
 	}
 	return done;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_unmap);
 
 /**
  * pviommu_table_lookup() - read one entry
@@ -188,6 +194,7 @@ phys_addr_t pviommu_table_lookup(const struct pviommu_table *table, u64 page)
 	return le64_to_cpu(READ_ONCE(leaf[page % PVIOMMU_ENTRIES_PER_LEAF])) &
 	       PVIOMMU_ENTRY_GFN;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_lookup);
 
 /**
  * pviommu_table_next_used() - find the next run of window pages with leaves
@@ -219,6 +226,7 @@ bool pviommu_table_next_used(const struct pviommu_table *table,
 			   table->nr_pages) - range->first;
 	return true;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_next_used);
 
 /**
  * pviommu_table_mark_dirty() - note removals that the host is to hear of later
@@ -253,6 +261,7 @@ void pviommu_table_mark_dirty(struct pviommu_table *table, u64 first, u64 count)
 		first += n;
 	}
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_mark_dirty);
 
 /*
  * Appends what @bits say of the window pages from @page on. Returns the bits
@@ -330,3 +339,4 @@ unsigned int pviommu_table_collect_dirty(struct pviommu_table *table,
 		}
 	}
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_collect_dirty);
