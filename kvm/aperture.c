@@ -7,6 +7,7 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/minmax.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
@@ -63,6 +64,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	xa_init(&ap->shadow);
 	return ap;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_create);
 
 /**
  * pviommu_aperture_destroy() - free an aperture
@@ -76,6 +78,7 @@ void pviommu_aperture_destroy(struct pviommu_aperture *ap)
 	mutex_destroy(&ap->lock);
 	kfree(ap);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_destroy);
 
 /* The directory must be writable RAM from its first byte to its last. */
 static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
@@ -180,6 +183,7 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 	} while (charge && !ret);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_enable);
 
 /**
  * pviommu_aperture_disable() - PVIOMMU_OP_DISABLE
@@ -206,6 +210,7 @@ s64 pviommu_aperture_disable(struct pviommu_aperture *ap)
 	} while (charge && !ret);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_disable);
 
 /**
  * pviommu_aperture_drop_all() - disable to the end
@@ -218,6 +223,7 @@ void pviommu_aperture_drop_all(struct pviommu_aperture *ap)
 	while (disable_some(ap) == PVIOMMU_RC_RETRY)
 		;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_drop_all);
 
 /**
  * pviommu_aperture_reset() - PVIOMMU_RESET: disable, on the VMM's behalf
@@ -234,6 +240,7 @@ void pviommu_aperture_reset(struct pviommu_aperture *ap)
 	pviommu_fault_forget(ap);
 	pviommu_watch_start(ap);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_reset);
 
 /**
  * pviommu_aperture_stats() - a snapshot of the counters
@@ -256,3 +263,4 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 	stats->noncoherent = ap->domain.noncoherent;
 	pviommu_fault_stats(ap, stats);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_stats);

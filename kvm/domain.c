@@ -17,6 +17,7 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
@@ -36,24 +37,16 @@ void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm)
 	mutex_init(&domain->lock);
 	domain->kvm = kvm;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_init);
 
-/**
- * pviommu_domain_alloc() - allocate a domain that suits a device
- * @domain: to be filled in
- * @dev: a device behind an IOMMU
- *
- * Return: 0 or an errno.
+/*
+ * Make a domain ours. Takes over @iommu, if that fails too.
  */
-int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev)
+VISIBLE_IF_KUNIT int pviommu_domain_adopt(struct pviommu_domain *domain,
+					  struct iommu_domain *iommu)
 {
-	struct iommu_domain *iommu = iommu_paging_domain_alloc(dev);
-
-	/* Whatever the driver says for a device that it does not translate for. */
-	if (IS_ERR(iommu))
-		return PTR_ERR(iommu) == -ENOMEM ? -ENOMEM : -EXDEV;
-
 	domain->sg = kvcalloc(PVIOMMU_DOMAIN_MAX_PAGES, sizeof(*domain->sg),
-			      GFP_KERNEL_ACCOUNT);
+			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!domain->sg) {
 		iommu_domain_free(iommu);
 		return -ENOMEM;
@@ -66,6 +59,25 @@ int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev)
 	domain->noncoherent = false;
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_adopt);
+
+/**
+ * pviommu_domain_create() - allocate a domain that suits a device
+ * @domain: to be filled in
+ * @dev: a device behind an IOMMU
+ *
+ * Return: 0 or an errno.
+ */
+int pviommu_domain_create(struct pviommu_domain *domain, struct device *dev)
+{
+	struct iommu_domain *iommu = iommu_paging_domain_alloc(dev);
+
+	/* Whatever the driver says for a device that it does not translate for. */
+	if (IS_ERR(iommu))
+		return PTR_ERR(iommu) == -ENOMEM ? -ENOMEM : -EXDEV;
+	return pviommu_domain_adopt(domain, iommu);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_create);
 
 static void set_noncoherent(struct pviommu_domain *domain, bool noncoherent)
 {
@@ -99,6 +111,7 @@ void pviommu_domain_free(struct pviommu_domain *domain)
 	domain->iommu = NULL;
 	kvfree(domain->sg);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_free);
 
 /**
  * pviommu_domain_covers() - can the IOMMU translate all of a window?
@@ -118,6 +131,7 @@ bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
 	return base >= geo->aperture_start &&
 	       base + (npages << PAGE_SHIFT) - 1 <= geo->aperture_end;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_covers);
 
 /*
  * Does a group's IOMMU translate as many bits as that of the groups which are there?
@@ -206,6 +220,7 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 		set_noncoherent(domain, true);
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_attach);
 
 /**
  * pviommu_domain_detach() - leave a group blocked
@@ -227,6 +242,7 @@ void pviommu_domain_detach(struct pviommu_domain *domain,
 		dev_warn(dev, "pviommu: the IOMMU group was taken out of its aperture by someone else\n");
 	mutex_unlock(&domain->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_detach);
 
 /**
  * pviommu_domain_holes() - which parts of a window a group cannot use
@@ -285,6 +301,7 @@ out:
 		kfree(region);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_holes);
 
 /**
  * pviommu_domain_check_direct() - must a group reach host memory of its own?
@@ -308,6 +325,7 @@ int pviommu_domain_check_direct(struct iommu_group *group)
 	}
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_check_direct);
 
 /*
  * Clear PTEs. False if not exactly @size bytes were cleared: then nothing is known

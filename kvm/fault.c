@@ -10,6 +10,7 @@
  * The removal of the hypercall hook waits for RCU tasks, and with that for
  * handlers, before this text is unloaded.
  */
+#include <kunit/visibility.h>
 #include <linux/device.h>
 #include <linux/minmax.h>
 #include <linux/spinlock.h>
@@ -31,6 +32,7 @@ void pviommu_fault_init(struct pviommu_aperture *ap)
 	/* What was suppressed is in the count. */
 	ratelimit_set_flags(&ap->faults.log, RATELIMIT_MSG_ON_RELEASE);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_init);
 
 /**
  * pviommu_fault_add() - have a device's faults count for its aperture
@@ -44,6 +46,7 @@ void pviommu_fault_add(struct pviommu_fault_source *source)
 	list_add_tail(&source->list, &fault_sources);
 	spin_unlock_irqrestore(&fault_lock, irq);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_add);
 
 /**
  * pviommu_fault_remove() - undo pviommu_fault_add()
@@ -57,6 +60,7 @@ void pviommu_fault_remove(struct pviommu_fault_source *source)
 	list_del(&source->list);
 	spin_unlock_irqrestore(&fault_lock, irq);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_remove);
 
 /**
  * pviommu_fault_forget() - drop the events that nobody has fetched
@@ -70,6 +74,7 @@ void pviommu_fault_forget(struct pviommu_aperture *ap)
 	ap->faults.first = ap->faults.next;
 	spin_unlock_irqrestore(&fault_lock, irq);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_forget);
 
 /**
  * pviommu_fault_stats() - fill in the counters of faults
@@ -86,6 +91,7 @@ void pviommu_fault_stats(struct pviommu_aperture *ap,
 	stats->fault_iova = ap->faults.iova;
 	spin_unlock_irqrestore(&fault_lock, irq);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_stats);
 
 /**
  * pviommu_fault_peek() - look at the oldest events
@@ -114,6 +120,7 @@ unsigned int pviommu_fault_peek(struct pviommu_aperture *ap,
 	spin_unlock_irqrestore(&fault_lock, irq);
 	return nr;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_peek);
 
 /**
  * pviommu_fault_consume() - drop events that the guest has got
@@ -133,6 +140,7 @@ void pviommu_fault_consume(struct pviommu_aperture *ap, u64 first,
 	ap->faults.first = max(ap->faults.first, first + nr);
 	spin_unlock_irqrestore(&fault_lock, irq);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_consume);
 
 /* The oldest event makes room for the newest. */
 static void record(const struct pviommu_fault_source *source, u64 iova,
@@ -201,3 +209,4 @@ int pviommu_fault_handler(struct iommu_domain *domain, struct device *dev,
 			 write ? "write" : "read", iova, id);
 	return found ? 0 : -ENODEV;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_fault_handler);

@@ -4,6 +4,7 @@
  *
  * What an administrator can mend is said in the log, with the cure.
  */
+#include <kunit/visibility.h>
 #include <linux/device.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>
@@ -120,7 +121,7 @@ int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
 
 	ret = check_group(group);
 	if (!ret && !ap->domain.iommu)
-		ret = pviommu_domain_alloc(&ap->domain, dev);
+		ret = pviommu_domain_create(&ap->domain, dev);
 	if (!ret && !pviommu_domain_covers(&ap->domain, ap->base, ap->npages))
 		ret = -EADDRNOTAVAIL;
 	if (!ret)
@@ -135,6 +136,7 @@ int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
 	}
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_group_join);
 
 /**
  * pviommu_group_move() - move a group that joined and stayed
@@ -160,6 +162,7 @@ int pviommu_group_move(struct pviommu_aperture *ap, struct iommu_group *group,
 	}
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_group_move);
 
 /**
  * pviommu_group_last_left() - forget what the groups have brought
@@ -172,3 +175,4 @@ void pviommu_group_last_left(struct pviommu_aperture *ap)
 	pviommu_domain_free(&ap->domain);
 	ap->nr_holes = 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_group_last_left);

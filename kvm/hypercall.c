@@ -3,6 +3,7 @@
  * What a guest can ask, and the answers. Documentation/guest-abi.rst describes
  * each operation; include/uapi/linux/pviommu_abi.h lays out the operands.
  */
+#include <kunit/visibility.h>
 #include <linux/kvm_para.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>
@@ -200,3 +201,4 @@ s64 pviommu_hypercall(struct kvm_vcpu *vcpu, u64 op, const u64 args[3])
 	pviommu_vm_put(vm);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_hypercall);

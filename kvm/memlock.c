@@ -7,6 +7,7 @@
  * allow a whole chunk the exact number is tried: the limit can be used up to
  * its last page. What is charged in advance is shared by all apertures of a VM.
  */
+#include <kunit/visibility.h>
 #include <linux/math.h>
 #include <linux/mm.h>
 
@@ -26,6 +27,7 @@ void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm)
 	mutex_init(&ml->lock);
 	ml->mm = mm;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_init);
 
 /*
  * The process may be gone: its mm is kept with mmgrab(), and counting down in it is
@@ -70,6 +72,7 @@ int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages)
 	mutex_unlock(&ml->lock);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_charge);
 
 /**
  * pviommu_memlock_uncharge() - account for pages that were unpinned
@@ -86,6 +89,7 @@ void pviommu_memlock_uncharge(struct pviommu_memlock *ml, unsigned long npages)
 		keep(ml, round_up(ml->used, CHUNK));
 	mutex_unlock(&ml->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_uncharge);
 
 /**
  * pviommu_memlock_trim() - give back what was charged in advance
@@ -97,3 +101,4 @@ void pviommu_memlock_trim(struct pviommu_memlock *ml)
 	keep(ml, ml->used);
 	mutex_unlock(&ml->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_trim);

@@ -278,7 +278,7 @@ s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len);
 
 /* domain.c */
 void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm);
-int pviommu_domain_alloc(struct pviommu_domain *domain, struct device *dev);
+int pviommu_domain_create(struct pviommu_domain *domain, struct device *dev);
 void pviommu_domain_free(struct pviommu_domain *domain);
 bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
 			   u64 npages);
@@ -352,5 +352,16 @@ void pviommu_debugfs_exit(void);
 void pviommu_debugfs_add_vm(struct pviommu_vm *vm);
 void pviommu_debugfs_remove_vm(struct pviommu_vm *vm);
 void pviommu_debugfs_add_aperture(struct pviommu_aperture *ap);
+
+/* Only for tests, which are in tests/. */
+#if IS_ENABLED(CONFIG_KUNIT)
+int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm);
+void pviommu_vm_withdraw(struct pviommu_vm *vm);
+s32 pviommu_sync_gup_rc(long err);
+struct page *pviommu_sync_peek(struct pviommu_aperture *ap, u64 index,
+			       u64 *entry);
+int pviommu_domain_adopt(struct pviommu_domain *domain,
+			 struct iommu_domain *iommu);
+#endif
 
 #endif /* KVM_PVIOMMU_H */

@@ -29,6 +29,7 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -123,13 +124,16 @@ struct pviommu_sync_batch {
 
 struct pviommu_sync_batch *pviommu_sync_batch_alloc(void)
 {
-	return kvzalloc(sizeof(struct pviommu_sync_batch), GFP_KERNEL_ACCOUNT);
+	return kvzalloc(sizeof(struct pviommu_sync_batch),
+			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_alloc);
 
 void pviommu_sync_batch_free(struct pviommu_sync_batch *batch)
 {
 	kvfree(batch);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_free);
 
 static gfn_t entry_gfn(u64 entry)
 {
@@ -172,7 +176,8 @@ static struct pviommu_shadow_leaf *shadow_leaf_add(struct pviommu_aperture *ap,
 {
 	struct pviommu_shadow_leaf *leaf;
 
-	leaf = kvzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+	/* The guest is told, and must not fill the host's log. */
+	leaf = kvzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!leaf)
 		return NULL;
 	leaf->table = table;
@@ -289,7 +294,7 @@ static unsigned int gup_flags(u64 entry)
 	return FOLL_LONGTERM | (entry & PVIOMMU_ENTRY_WRITE ? FOLL_WRITE : 0);
 }
 
-static s32 gup_rc(long err)
+VISIBLE_IF_KUNIT s32 pviommu_sync_gup_rc(long err)
 {
 	switch (err) {
 	case -ENOMEM:
@@ -303,6 +308,7 @@ static s32 gup_rc(long err)
 		return PVIOMMU_RC_NO_RAM;
 	}
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_gup_rc);
 
 /* Does a refusal say nothing about the entry, so that what is mapped should stay? */
 static bool passes(s32 rc)
@@ -330,7 +336,7 @@ static void verify(struct pviommu_aperture *ap, struct sync_item *item)
 	if (!item->rc) {
 		got = pin_user_pages_fast(hva, 1, gup_flags(item->entry), &page);
 		if (got != 1)
-			item->rc = gup_rc(got);
+			item->rc = pviommu_sync_gup_rc(got);
 	}
 	if (item->rc) {
 		if (!passes(item->rc))
@@ -574,7 +580,7 @@ static unsigned int pin_side_by_side(struct pviommu_aperture *ap,
 
 	got = pin_user_pages_fast(hva, n, gup_flags(item->entry), pages);
 	if (got <= 0) {
-		*rc = gup_rc(got);
+		*rc = pviommu_sync_gup_rc(got);
 		return 0;
 	}
 	got = limit_pins(pages, got);
@@ -756,6 +762,7 @@ s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 	sync_end(ap);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync);
 
 /* Returns 0, or why nothing at all was collected. */
 static s32 collect_list(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
@@ -804,6 +811,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 	sync_end(ap);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_list);
 
 /**
  * pviommu_sync_drop() - take out what is mapped, and forget the table
@@ -853,6 +861,7 @@ bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 	return more;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_drop);
 
 /**
  * pviommu_sync_abandon() - unpin what could not be unmapped
@@ -882,6 +891,7 @@ void pviommu_sync_abandon(struct pviommu_aperture *ap)
 	}
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_abandon);
 
 /**
  * pviommu_sync_mark_dirty() - PVIOMMU_MARK_DIRTY for one aperture
@@ -915,6 +925,7 @@ int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages)
 	mutex_unlock(&ap->lock);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_mark_dirty);
 
 /**
  * pviommu_sync_forget() - free the shadow
@@ -929,3 +940,18 @@ void pviommu_sync_forget(struct pviommu_aperture *ap)
 		shadow_leaf_free(ap, leaf);
 	xa_destroy(&ap->shadow);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_forget);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* What the shadow says of a window page: @entry and its page, or NULL. */
+struct page *pviommu_sync_peek(struct pviommu_aperture *ap, u64 index,
+			       u64 *entry)
+{
+	struct pviommu_shadow_leaf *leaf = xa_load(&ap->shadow,
+						   index / LEAF_ENTRIES);
+
+	*entry = leaf ? leaf->entries[index % LEAF_ENTRIES].entry : 0;
+	return *entry ? leaf->entries[index % LEAF_ENTRIES].page : NULL;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_peek);
+#endif

@@ -3,6 +3,7 @@
  * The guest's table, as memory: found through the memslots, read by one 64-bit load
  * for each element.
  */
+#include <kunit/visibility.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/uaccess.h>
@@ -31,6 +32,7 @@ s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva)
 	*hva = __gfn_to_hva_memslot(slot, gpa_to_gfn(gpa));
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_hva);
 
 /**
  * pviommu_no_ram() - why guest memory could not be read or written
@@ -51,6 +53,7 @@ s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len)
 		return PVIOMMU_RC_RETRY;
 	return PVIOMMU_RC_NO_RAM;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_no_ram);
 
 /**
  * pviommu_table_read() - copy a part of a table
@@ -88,3 +91,4 @@ fault:
 	user_read_access_end();
 	return PVIOMMU_RC_BAD_TABLE;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_read);

@@ -4,6 +4,7 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
+#include <kunit/visibility.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hashtable.h>
@@ -52,6 +53,7 @@ struct pviommu_vm *pviommu_vm_open(void)
 	mutex_init(&vm->lock);
 	return vm;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_open);
 
 /**
  * pviommu_vm_tryget() - keep a pviommu from being torn down
@@ -73,6 +75,7 @@ void pviommu_vm_put(struct pviommu_vm *vm)
 	if (refcount_dec_and_test(&vm->users))
 		complete(&vm->idle);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_put);
 
 /**
  * pviommu_vm_get_by_kvm() - find a VM's pviommu
@@ -91,6 +94,7 @@ struct pviommu_vm *pviommu_vm_get_by_kvm(struct kvm *kvm)
 	rcu_read_unlock();
 	return vm;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_get_by_kvm);
 
 /**
  * pviommu_vm_aperture() - find an aperture
@@ -106,6 +110,31 @@ struct pviommu_aperture *pviommu_vm_aperture(struct pviommu_vm *vm, u32 id)
 		return NULL;
 	return vm->apertures[array_index_nospec(id, PVIOMMU_MAX_APERTURES)];
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_aperture);
+
+/* Have @kvm's vCPUs find @vm. */
+VISIBLE_IF_KUNIT int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm)
+{
+	int ret = -EBUSY;
+
+	spin_lock(&vm_hash_lock);
+	if (!vm_lookup(kvm)) {
+		vm->kvm = kvm;
+		hash_add_rcu(vm_hash, &vm->hash, (unsigned long)kvm);
+		ret = 0;
+	}
+	spin_unlock(&vm_hash_lock);
+	return ret;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_publish);
+
+VISIBLE_IF_KUNIT void pviommu_vm_withdraw(struct pviommu_vm *vm)
+{
+	spin_lock(&vm_hash_lock);
+	hash_del_rcu(&vm->hash);
+	spin_unlock(&vm_hash_lock);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_withdraw);
 
 /**
  * pviommu_vm_bind() - PVIOMMU_BIND_VM
@@ -129,19 +158,12 @@ int pviommu_vm_bind(struct pviommu_vm *vm, int vm_fd)
 
 	kvm = file->private_data;
 	mutex_lock(&vm->lock);
-	if (kvm->mm != current->mm) {
+	if (kvm->mm != current->mm)
 		ret = -EPERM;
-	} else if (!pviommu_hook_serves(kvm) || kvm->dirty_ring_size) {
+	else if (!pviommu_hook_serves(kvm) || kvm->dirty_ring_size)
 		ret = -EOPNOTSUPP;
-	} else if (!vm->vm_file) {
-		spin_lock(&vm_hash_lock);
-		if (!vm_lookup(kvm)) {
-			vm->kvm = kvm;
-			hash_add_rcu(vm_hash, &vm->hash, (unsigned long)kvm);
-			ret = 0;
-		}
-		spin_unlock(&vm_hash_lock);
-	}
+	else if (!vm->vm_file)
+		ret = pviommu_vm_publish(vm, kvm);
 	if (!ret) {
 		vm->vm_file = file;
 		pviommu_debugfs_add_vm(vm);
@@ -163,11 +185,8 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 {
 	unsigned int i;
 
-	if (vm->vm_file) {
-		spin_lock(&vm_hash_lock);
-		hash_del_rcu(&vm->hash);
-		spin_unlock(&vm_hash_lock);
-	}
+	if (vm->vm_file)
+		pviommu_vm_withdraw(vm);
 	pviommu_vm_put(vm);
 	wait_for_completion(&vm->idle);
 
@@ -189,3 +208,4 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 	synchronize_rcu();
 	kfree(vm);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_close);
