@@ -4,6 +4,7 @@
 # make selftests	the kselftests
 # make demo		show it work, under emulation
 # make test		run all tests, under emulation
+# make counts		put what the last make test has counted into the README
 # make lint		check the sources
 # make install		modules, module options, tools and headers
 
@@ -33,6 +34,9 @@ demo:
 test:
 	$(RIG) test
 
+counts:
+	$(RIG) counts
+
 lint:
 	scripts/lint
 
@@ -47,10 +51,11 @@ install: check-kernel
 # Kbuild's own clean wants a kernel; what it would remove is known without one.
 clean:
 	$(MAKE) -C tools/pviommu clean
-	$(MAKE) -C tools/testing/selftests/pviommu clean
+	$(RM) tools/testing/selftests/pviommu/*_test
 	find . -path ./out -prune -o \( -name '*.o' -o -name '*.ko' \
 		-o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
 		-o -name '*.symvers' -o -name '*.order' \
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
-.PHONY: all check-kernel modules tools selftests demo test lint install clean
+.PHONY: all check-kernel modules tools selftests demo test counts lint install \
+	clean

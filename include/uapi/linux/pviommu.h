@@ -109,6 +109,8 @@ struct pviommu_bind_vm {
  *  - EOVERFLOW: the window reaches 2^64, or is longer than out_max_window
  *  - ERANGE: @budget is more than the pages of the window
  *  - ENOSPC: the file has out_max_apertures already
+ *  - EFAULT: if it was the answer that could not be written, there is an aperture
+ *	more
  */
 struct pviommu_create_aperture {
 	__u32 size;

@@ -7,7 +7,7 @@ import argparse
 import signal
 import sys
 
-from riglib import boot, common, demo, host, kernel, suite
+from riglib import boot, common, counts, demo, host, kernel, linux, suite
 
 
 def cmd_kernel(_):
@@ -15,7 +15,7 @@ def cmd_kernel(_):
 
 
 def cmd_source(_):
-    print(kernel.source(kernel.prepare(newest_cached=True)))
+    print(linux.source())
 
 
 def arguments():
@@ -27,8 +27,7 @@ def arguments():
     command.set_defaults(run=cmd_kernel)
 
     command = commands.add_parser(
-        "source", help="fetch checkpatch and the kselftest harness; print the directory "
-                       "that has them at their places in a kernel tree")
+        "source", help="fetch a kernel's source; print where it is")
     command.set_defaults(run=cmd_source)
 
     command = commands.add_parser(
@@ -37,6 +36,8 @@ def arguments():
                     "goes to standard output. Build products of the tree are in "
                     "/run/rig/bin, extra files in /run/rig/extra.")
     command.add_argument("--iommu", choices=host.IOMMU_DEVICES, default="amd-vi")
+    command.add_argument("--kernel", choices=["stock", *linux.VARIANTS], default="stock",
+                         help="of host and guest: Debian's, or one of our own")
     command.add_argument("--script", help="default: read from standard input")
     command.add_argument("--modules", help="directory of modules to use instead of the tree's")
     command.add_argument("--extra", action="append", default=[], help="another file for the host")
@@ -56,6 +57,10 @@ def arguments():
 
     command = commands.add_parser("test", help="all tests, as TAP")
     command.set_defaults(run=suite.command)
+
+    command = commands.add_parser("counts", help="what the last test run has counted, into "
+                                                 "the README")
+    command.set_defaults(run=counts.command)
     return parser.parse_args()
 
 

@@ -91,7 +91,7 @@ console_says() {
 
 # A fault that the host's IOMMU driver reports, from there to the guest's log.
 check_fault_report() {
-	insmod "$BIN/pviommu_test_fault.ko" || fail "no pviommu_test_fault.ko"
+	insmod "/run/rig/selftests/test_modules/pviommu_test_fault.ko" || fail "no pviommu_test_fault.ko"
 	faults=$(stat_of faults)
 	echo "$EDU w 123000" >/sys/module/pviommu_test_fault/parameters/report
 	rmmod pviommu_test_fault

@@ -34,6 +34,7 @@ KERNEL_IMAGE=$(echo /run/kernel/boot/vmlinuz-*)
 #
 # GUEST_WRAP: what to put before the VMM's command line, as "pviommu run ... --"
 # GUEST_INITRD: another initramfs
+# GUEST_ROOT: the disk that is the root file system; then there is no initramfs
 #
 # A guest that panics starts again: see guest_until.
 #
@@ -44,6 +45,11 @@ guest_start() {
 	cmdline="console=ttyS0 rdinit=/init loglevel=5 edd=off panic=-1 oops=panic panic_on_warn=1"
 	cmdline="$cmdline rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 $2"
 	shift 2
+	if [ -n "$GUEST_ROOT" ]; then
+		cmdline="$cmdline root=$GUEST_ROOT rw rootwait init=/init"
+	else
+		set -- -initrd "${GUEST_INITRD:-/run/rig/guest.cpio}" "$@"
+	fi
 	rm -rf "$state"
 	mkdir -p "$state"
 	mkfifo "$state/control.in" "$state/control.out"
@@ -58,7 +64,7 @@ guest_start() {
 		-chardev "file,id=console,path=$LOG/guest-$guest.console" \
 		-serial chardev:console \
 		-chardev "pipe,id=control,path=$state/control" -serial chardev:control \
-		-kernel "$KERNEL_IMAGE" -initrd "${GUEST_INITRD:-/run/rig/guest.cpio}" \
+		-kernel "$KERNEL_IMAGE" \
 		-append "$cmdline" "$@" \
 		</dev/null >"$LOG/guest-$guest.qemu" 2>&1 7>&- &
 	guest_pid=$!

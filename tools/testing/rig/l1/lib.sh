@@ -115,3 +115,5 @@ aperture_stats() {
 . /run/rig/l1/guest.sh
 # shellcheck disable=SC1091
 . /run/rig/l1/checks.sh
+# shellcheck disable=SC1091
+. /run/rig/l1/watch.sh

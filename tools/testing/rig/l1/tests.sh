@@ -8,7 +8,7 @@
 run_selftests() {
 	export PVIOMMU_TEST_EDU="$EDU" PVIOMMU_TEST_OTHER="$NVME"
 	export PVIOMMU_TEST_MODULE="$BIN/kvm-pviommu.ko"
-	for test in /run/rig/selftests/*; do
+	for test in /run/rig/selftests/*_test; do
 		name=${test##*/}
 		result "selftest-begin $name"
 		pins_before=$(pins)

@@ -5,11 +5,14 @@ import pathlib
 import sys
 import tempfile
 
-from . import common, console, guest, host, kernel, rundir
+from . import common, console, guest, host, kernel, linux, rundir
 
 
 def command(args):
-    chosen = kernel.prepare(newest_cached=True)
+    if args.kernel == "stock":
+        chosen = kernel.prepare(newest_cached=True)
+    else:
+        chosen = linux.build_kernel(args.kernel)
     run_dir = rundir.create(args.name)
     with tempfile.NamedTemporaryFile("w") as typed:
         job = args.script
@@ -17,11 +20,14 @@ def command(args):
             typed.write(sys.stdin.read())
             typed.flush()
             job = typed.name
-        share = rundir.freeze(run_dir, pathlib.Path(job), args.modules, args.extra)
+        share = rundir.freeze(run_dir, chosen, pathlib.Path(job), args.modules, args.extra)
     guest.install(chosen, share)
+    disks = rundir.make_disks(run_dir, len(host.NVME_SLOTS))
+    if chosen.own_modules is not None:
+        guest.make_root(share, disks[0])
     spec = host.Spec(
         iommu=args.iommu, kernel=chosen, run_dir=run_dir, share=share,
-        disks=rundir.make_disks(run_dir, len(host.NVME_SLOTS)),
+        disks=disks,
         snoop_control=args.snoop_control, net=args.net, memory_mib=args.memory,
         cpus=args.cpus, append=args.append, silence=args.silence, echo=True)
     common.progress(f"booting a host with {args.iommu}, logs in {run_dir}")

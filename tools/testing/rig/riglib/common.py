@@ -34,9 +34,12 @@ def seconds(limit):
     return limit * scale()
 
 
+def elapsed():
+    return time.monotonic() - STARTED
+
+
 def progress(message):
-    elapsed = time.monotonic() - STARTED
-    print(f"[{elapsed:6.1f}] {message}", file=sys.stderr, flush=True)
+    print(f"[{elapsed():6.1f}] {message}", file=sys.stderr, flush=True)
 
 
 def cache():

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the guest is made of: its programs, its modules, its initramfs."""
 
+import hashlib
+import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 
 from . import cache, common, initramfs
 
 SOURCES = common.RIG / "l2"
+
+ROOT_MIB = 96
+ROOT_DATA_MIB = 16
+
 PROGRAMS = ["diskio", "kexec", "netio", "no_tso"]
 
 
@@ -42,3 +49,20 @@ def install(kernel, share):
     if driver.exists():
         extra.append(driver)
     initramfs.guest(kernel, pathlib.Path(share) / "guest.cpio", extra)
+
+
+def make_root(share, path):
+    """Makes @path an image of a root file system: the guest's initramfs and /data.
+
+    The share gets the MD5 of /data.
+    """
+    with tempfile.TemporaryDirectory() as root, \
+            open(pathlib.Path(share) / "guest.cpio", "rb") as archive:
+        subprocess.run([initramfs.BUSYBOX, "cpio", "-idm"], check=True, cwd=root,
+                       stdin=archive, capture_output=True)
+        data = os.urandom(ROOT_DATA_MIB << 20)
+        (pathlib.Path(root) / "data").write_bytes(data)
+        path.unlink(missing_ok=True)
+        _build(["mke2fs", "-q", "-t", "ext4", "-d", root, path, f"{ROOT_MIB}M"],
+               "the root file system")
+    (pathlib.Path(share) / "root.md5").write_text(hashlib.md5(data).hexdigest() + "\n")

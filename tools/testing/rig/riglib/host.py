@@ -10,6 +10,7 @@ import time
 from . import common, console, initramfs, kernel as kernels, peer, qmp, turns
 
 IOMMU_DEVICES = {
+    "none": None,
     "amd-vi": "amd-iommu,intremap=on",
     "vt-d": "intel-iommu,intremap=on",
 }
@@ -50,6 +51,7 @@ class Spec:
     # An archive that precedes the initramfs
     early: bytes = b""
     silence: float = HOST_SILENCE
+    guest_silence: float = GUEST_SILENCE
     echo: bool = False
     turn: turns.Turns = dataclasses.field(default_factory=turns.Turns)
 
@@ -74,10 +76,10 @@ def _kernel_command_line(spec, port):
     return " ".join([
         "console=ttyS0 rdinit=/init panic=-1 oops=panic panic_on_warn=1",
         "iommu=nopt intel_iommu=on",
-        # A stolen processor fakes stalls and lockups.
-        "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60",
+        # A stolen processor fakes stalls, lockups and a dead timer.
+        "rcupdate.rcu_cpu_stall_timeout=300 watchdog_thresh=60 no_timer_check",
         f"sysctl.kernel.hung_task_timeout_secs={raised}",
-        f"rig.guest_silence={int(common.seconds(GUEST_SILENCE))}",
+        f"rig.guest_silence={int(common.seconds(spec.guest_silence))}",
         f"rig.iommu={spec.iommu}",
         f"rig.edu={_slots(EDU_SLOTS)}",
         f"rig.narrow_edu={_slots([NARROW_EDU_SLOT])}",
@@ -106,6 +108,7 @@ def _command(spec, port):
     iommu = IOMMU_DEVICES[spec.iommu]
     if spec.iommu == "vt-d" and spec.snoop_control:
         iommu += ",snoop-control=on"
+    iommu = ["-device", iommu] if iommu else []
     log = spec.run_dir
     command = [
         # Not even a killed orchestrator leaves an emulator behind.
@@ -115,7 +118,7 @@ def _command(spec, port):
         "-nodefaults", "-display", "none", "-no-reboot",
         "-chardev", f"file,id=console,path={log}/console.log", "-serial", "chardev:console",
         "-chardev", f"file,id=results,path={log}/results.log", "-serial", "chardev:results",
-        "-device", iommu,
+        *iommu,
         *_share("root", "/", True),
         *_share("kernel", spec.kernel.root, True),
         *_share("rig", spec.share, False),

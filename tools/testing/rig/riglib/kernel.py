@@ -5,9 +5,7 @@ import dataclasses
 import json
 import pathlib
 import re
-import shutil
 import subprocess
-import tarfile
 
 from . import cache, common, debs
 
@@ -22,8 +20,12 @@ class Kernel:
     root: pathlib.Path
 
     @property
+    def manifest(self):
+        return json.loads((self.root / "manifest.json").read_text())
+
+    @property
     def release(self):
-        return json.loads((self.root / "manifest.json").read_text())["release"]
+        return self.manifest["release"]
 
     @property
     def image(self):
@@ -34,8 +36,9 @@ class Kernel:
         return self.root / "usr" / "src" / f"linux-headers-{self.release}"
 
     @property
-    def source_package(self):
-        return "linux-source-" + ".".join(self.release.split(".")[:2])
+    def own_modules(self):
+        """Paths of our modules if they come with it; None if the tree's are used."""
+        return None
 
     def modules(self, *names):
         """Paths of modules and of what they depend on, in the order of insertion."""
@@ -131,42 +134,3 @@ def prepare(newest_cached=False):
             return Kernel(root)
     raise common.RigError("apt offers no kernel 6.12 (linux-image-6.12.*+deb12-amd64); "
                           "Debian 12's security suite, bookworm-security, carries it")
-
-
-# What our checks and tests use of the kernel's source and no header package has.
-SOURCE_FILES = [
-    "scripts/checkpatch.pl",
-    "scripts/const_structs.checkpatch",
-    "scripts/kernel-doc",
-    "scripts/spelling.txt",
-    "tools/testing/selftests/kselftest.h",
-    "tools/testing/selftests/kselftest_harness.h",
-]
-
-
-def source(kernel):
-    """A directory with SOURCE_FILES, at their places in the kernel's tree."""
-    package = kernel.source_package
-
-    def fill(root):
-        common.progress(f"fetching {package}, for a few files of it")
-        if not any(debs.Apt(private).download([package], root) for private in (False, True)):
-            raise common.RigError(f"cannot fetch {package}")
-        debs.unpack(root, root)
-        tarball = root / "usr" / "src" / f"{package}.tar.xz"
-        wanted = {f"{package}/{name}": name for name in SOURCE_FILES}
-        with tarfile.open(tarball) as archive:
-            for member in archive:
-                if member.name in wanted:
-                    path = root / wanted.pop(member.name)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_bytes(archive.extractfile(member).read())
-                    path.chmod(member.mode)
-                if not wanted:
-                    break
-        shutil.rmtree(root / "usr")
-        if wanted:
-            raise common.RigError(f"{package} has no {', '.join(wanted)}")
-
-    name = cache.key(kernel.root.name, *SOURCE_FILES)
-    return cache.get(f"source/{name}", fill, 1024, package)

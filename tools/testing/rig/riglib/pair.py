@@ -9,19 +9,25 @@ from . import common, guest, host, rundir, turns
 IOMMUS = ("amd-vi", "vt-d")
 
 
-def _prepare(name, iommu, kernel, job, append, snoop_control, shared):
+def _prepare(name, iommu, kernel, job, append, shared, options):
     run_dir = rundir.create(f"{name}-{iommu}")
-    share = rundir.freeze(run_dir, job)
+    share = rundir.freeze(run_dir, kernel, job)
     guest.install(kernel, share)
-    return host.Spec(iommu=iommu, kernel=kernel, run_dir=run_dir, share=share,
-                     disks=rundir.make_disks(run_dir, len(host.NVME_SLOTS)), append=append,
-                     snoop_control=snoop_control, net=True, turn=shared)
+    disks = rundir.make_disks(run_dir, len(host.NVME_SLOTS))
+    if kernel.own_modules is not None:
+        guest.make_root(share, disks[0])
+    return host.Spec(iommu=iommu, kernel=kernel, run_dir=run_dir, share=share, disks=disks,
+                     append=append, net=True, turn=shared, **options)
 
 
-def boot(name, kernel, job, append, on_result=None, snoop_control=False):
-    """{iommu: (Spec, Outcome)}; on_result(iommu, line) is called as results come."""
+def boot(name, kernel, job, append, on_result=None, **options):
+    """{iommu: (Spec, Outcome)}; on_result(iommu, line) is called as results come.
+
+    A kernel of our own finds its root file system on the first disk.
+    @options: of host.Spec
+    """
     shared = turns.Turns()
-    specs = {iommu: _prepare(name, iommu, kernel, job, append, snoop_control, shared)
+    specs = {iommu: _prepare(name, iommu, kernel, job, append, shared, options)
              for iommu in IOMMUS}
 
     def one(iommu):

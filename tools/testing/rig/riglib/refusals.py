@@ -14,7 +14,7 @@ def _intremap(kernel):
 def _rmrr(kernel, table):
     """@table: of a VT-d host"""
     run_dir = rundir.create("rmrr-vt-d")
-    share = rundir.freeze(run_dir, common.RIG / "l1" / "rmrr.sh")
+    share = rundir.freeze(run_dir, kernel, common.RIG / "l1" / "rmrr.sh")
     guest.install(kernel, share)
     spec = host.Spec(
         iommu="vt-d", kernel=kernel, run_dir=run_dir, share=share,

@@ -47,33 +47,44 @@ def _copy(source, folder):
     shutil.copy2(source, folder / source.name)
 
 
-def freeze(run_dir, job, modules=None, extra=()):
-    """Copies scripts and build products into the share, which becomes /run/rig."""
+def _modules(kernel, tree, instead):
+    """Ours for @kernel; those in the directory @instead replace @tree's."""
+    if kernel.own_modules is not None:
+        return kernel.own_modules
+    sources = [tree / name for name in MODULES]
+    if instead:
+        others = [pathlib.Path(instead) / source.name for source in sources]
+        sources = [other if other.exists() else source
+                   for source, other in zip(sources, others)]
+    return [source for source in sources if source.exists()]
+
+
+def freeze(run_dir, kernel, job, modules=None, extra=(), tree=common.TREE):
+    """Copies scripts and build products into the share, which becomes /run/rig.
+
+    @tree: whose build products
+    """
     share = run_dir / "share"
     shutil.copytree(common.RIG / "l1", share / "l1")
     shutil.copy2(job, share / "job")
-    for name in MODULES:
-        source = common.TREE / name
-        if modules and (pathlib.Path(modules) / source.name).exists():
-            source = pathlib.Path(modules) / source.name
-        if source.exists():
-            _copy(source, share / "bin")
+    for source in _modules(kernel, tree, modules):
+        _copy(source, share / "bin")
     _copy(common.RIG / "riglib" / "peer.py", share / "bin")
     for name in TOOLS:
-        if (common.TREE / name).exists():
-            _copy(common.TREE / name, share / "bin")
-    for source in (common.TREE / SELFTESTS / "test_modules").glob("*.ko"):
-        _copy(source, share / "bin")
-    for binary in selftests():
+        if (tree / name).exists():
+            _copy(tree / name, share / "bin")
+    for source in (tree / SELFTESTS / "test_modules").glob("*.ko"):
+        _copy(source, share / "selftests" / "test_modules")
+    for binary in selftests(tree):
         _copy(binary, share / "selftests")
     for source in extra:
         _copy(pathlib.Path(source), share / "extra")
     return share
 
 
-def selftests():
+def selftests(tree=common.TREE):
     """The kselftest binaries that have been built."""
-    folder = common.TREE / SELFTESTS
+    folder = tree / SELFTESTS
     return sorted(path for path in folder.glob("*") if path.is_file()
                   and os.access(path, os.X_OK)
                   and path.with_suffix(".c").exists() and not path.suffix)

@@ -26,17 +26,37 @@ class Run:
 
     def __init__(self, allowed_skips):
         self.allowed = allowed_skips
-        self.passed = self.failed = self.skipped = 0
+        # By part of the run, in order: [passed, failed, skipped]
+        self.parts = {}
+        self.part("the run")
         print("TAP version 13", flush=True)
+
+    def part(self, name):
+        """What is added from here on belongs to it."""
+        self._now = self.parts.setdefault(name, [0, 0, 0])
+
+    def _total(self, index):
+        return sum(part[index] for part in self.parts.values())
+
+    @property
+    def passed(self):
+        return self._total(0)
+
+    @property
+    def failed(self):
+        return self._total(1)
+
+    @property
+    def skipped(self):
+        return self._total(2)
+
+    def _next(self):
+        return self.passed + self.failed + self.skipped + 1
 
     def add(self, name, passed, details=()):
         """@details: what to say when it failed"""
-        number = self.passed + self.failed + self.skipped + 1
-        if passed:
-            self.passed += 1
-        else:
-            self.failed += 1
-        print(f"{'ok' if passed else 'not ok'} {number} {name}", flush=True)
+        print(f"{'ok' if passed else 'not ok'} {self._next()} {name}", flush=True)
+        self._now[0 if passed else 1] += 1
         if not passed:
             for line in details:
                 print(f"# {line}", flush=True)
@@ -45,11 +65,10 @@ class Run:
         if name not in self.allowed:
             self.add(name, False, [f"skipped ({reason}), but is not in the list of skips"])
             return
-        self.skipped += 1
-        number = self.passed + self.failed + self.skipped
-        print(f"ok {number} {name} # SKIP {self.allowed[name]}", flush=True)
+        print(f"ok {self._next()} {name} # SKIP {self.allowed[name]}", flush=True)
+        self._now[2] += 1
 
     def finish(self):
-        print(f"1..{self.passed + self.failed + self.skipped}")
+        print(f"1..{self._next() - 1}")
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
         return 1 if self.failed or not self.passed else 0

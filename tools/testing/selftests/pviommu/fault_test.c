@@ -13,6 +13,7 @@
 #include "kselftest_harness.h"
 
 #include "aperture.h"
+#include "load.h"
 #include "module.h"
 
 #define EVENTS	((struct pviommu_event *)(self->ctx.vm.mem + GPA_BUFFER))
@@ -332,7 +333,7 @@ TEST_F_TIMEOUT(fault, while_devices_come_and_go, 120)
 			      host_device(other_bdf()), GUEST_DEVFN + 8));
 	ASSERT_EQ(0, pthread_create(&reporter.thread, NULL, reporter_thread,
 				    &reporter));
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < test_rounds(200); i++) {
 		before = reporter.reported;
 		while (i % 10 == 0 && reporter.reported == before)
 			usleep(100);

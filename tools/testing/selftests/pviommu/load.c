@@ -5,6 +5,13 @@
 
 #include "load.h"
 
+unsigned int test_rounds(unsigned int n)
+{
+	const char *divisor = getenv("PVIOMMU_TEST_DIVISOR");
+
+	return divisor && atoi(divisor) > 0 ? n / atoi(divisor) : n;
+}
+
 static void start(pthread_t *thread, void *(*function)(void *), void *data)
 {
 	if (pthread_create(thread, NULL, function, data)) {

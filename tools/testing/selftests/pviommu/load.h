@@ -53,6 +53,8 @@ void dma_load_end(struct dma_load *load);
 void sync_load_start(struct sync_load *load, struct ctx *ctx, struct vcpu *vcpu,
 		     __u64 first, __u64 count);
 void sync_load_end(struct sync_load *load);
+/* @n, or fewer where PVIOMMU_TEST_DIVISOR says that the kernel is slow. */
+unsigned int test_rounds(unsigned int n);
 /* Until @count has grown by @n. */
 void load_wait(atomic_ulong *count, unsigned long n);
 

@@ -1,31 +1,40 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "module.h"
 
-/* Ours is where PVIOMMU_TEST_MODULE says, the tests' own are beside it. */
+/*
+ * Ours is where PVIOMMU_TEST_MODULE says, or else where it is installed. The
+ * tests' own are with the tests.
+ */
 static void module_path(const char *name, char *path, size_t size)
 {
 	const char *ours = getenv("PVIOMMU_TEST_MODULE");
-	const char *slash = ours ? strrchr(ours, '/') : NULL;
+	char self[PATH_MAX] = { };
+	struct utsname kernel;
 
-	if (!slash) {
-		fprintf(stderr, "PVIOMMU_TEST_MODULE is not set: the path of kvm-pviommu.ko\n");
-		exit(1);
+	if (strcmp(name, "kvm_pviommu")) {
+		readlink("/proc/self/exe", self, sizeof(self) - 1);
+		snprintf(path, size, "%s/test_modules/%s.ko", dirname(self), name);
+		return;
 	}
-	if (!strcmp(name, "kvm_pviommu"))
+	uname(&kernel);
+	if (ours)
 		snprintf(path, size, "%s", ours);
 	else
-		snprintf(path, size, "%.*s/%s.ko", (int)(slash - ours), ours,
-			 name);
+		snprintf(path, size,
+			 "/lib/modules/%s/kernel/virt/kvm/pviommu/kvm-pviommu.ko",
+			 kernel.release);
 }
 
 struct module module_read(const char *name)

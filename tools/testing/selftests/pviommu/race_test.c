@@ -105,7 +105,7 @@ static void *side_thread(void *data)
 	unsigned int round, i;
 	__s64 rc;
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < test_rounds(ROUNDS); round++) {
 		for (i = 0; i < SHARE; i++) {
 			__u64 index = side->first + i;
 
@@ -123,6 +123,7 @@ TEST_F_TIMEOUT(two_vcpus, sync, 120)
 {
 	struct ctx *ctx = &self->ctx;
 	struct side sides[2];
+	unsigned int last = test_rounds(ROUNDS) - 1;
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
@@ -144,13 +145,9 @@ TEST_F_TIMEOUT(two_vcpus, sync, 120)
 	EXPECT_EQ(SHARE, pinned(ctx));
 	EXPECT_EQ(ctx->pins + SHARE, pins_now());
 	for (i = 0; i < 2; i++) {
-		__u64 there = variant->first[i] + (ROUNDS - 1) % 2;
-		__u64 gone = variant->first[i] + ROUNDS % 2;
+		__u64 there = variant->first[i] + (last % 2 ? 0 : 1);
+		__u64 gone = variant->first[i] + (last % 2 ? 1 : 0);
 
-		if (ROUNDS % 2 == 0) {
-			there = variant->first[i];
-			gone = variant->first[i] + 1;
-		}
 		EXPECT_TRUE(device_writes(ctx, page_iova(there),
 					  guest_page(ctx, there)));
 		EXPECT_FALSE(device_writes(ctx, page_iova(gone),
@@ -187,7 +184,7 @@ TEST_F_TIMEOUT(race, entries_change_during_a_sync, 120)
 
 	ASSERT_EQ(0, pthread_create(&writer.thread, NULL, writer_thread,
 				    &writer));
-	for (i = 0; i < ROUNDS; i++)
+	for (i = 0; i < test_rounds(ROUNDS); i++)
 		ASSERT_EQ(0, hc_sync_all(ctx, 0, 64));
 	atomic_store(&writer.stop, true);
 	pthread_join(writer.thread, NULL);
@@ -233,7 +230,7 @@ TEST_F_TIMEOUT(race, detach_and_sync, 120)
 	int i;
 
 	start_sync(&load, ctx, &self->second);
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < test_rounds(200); i++) {
 		ASSERT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
 		ASSERT_EQ(0, pinned(ctx));
 		ASSERT_EQ(0, __attach(ctx->fd, 0, ctx->edu.device_fd,
@@ -251,7 +248,7 @@ TEST_F_TIMEOUT(race, reset_and_sync, 120)
 	int i;
 
 	start_sync(&load, ctx, &self->second);
-	for (i = 0; i < 500; i++) {
+	for (i = 0; i < test_rounds(500); i++) {
 		ASSERT_EQ(0, __reset(ctx->fd, i % 2 ? 0 : PVIOMMU_APERTURE_ALL));
 		if (i % 4 == 0)
 			load_wait(&load.mapped, 1);
@@ -267,7 +264,7 @@ TEST_F_TIMEOUT(race, memslots_and_sync, 120)
 	int i;
 
 	start_sync(&load, ctx, &self->second);
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < test_rounds(200); i++) {
 		ASSERT_EQ(0, vm_set_memslot(&ctx->vm, 0, 0, ctx->vm.mem,
 					    VM_MEM_SIZE, i % 2 ? 0 :
 					    KVM_MEM_LOG_DIRTY_PAGES));

@@ -37,3 +37,14 @@ step_kexec() {
 step_panic() {
 	echo c >/proc/sysrq-trigger
 }
+
+# What the debug kernel has seen: objects that nothing refers to, misuse of the DMA
+# API. Anything is on the console, too.
+step_watched() {
+	must mount -t debugfs debug /sys/kernel/debug
+	sleep 6
+	echo scan >/sys/kernel/debug/kmemleak
+	echo scan >/sys/kernel/debug/kmemleak
+	say "leaks $(grep -c '^unreferenced' /sys/kernel/debug/kmemleak)"
+	say "dma $(cat /sys/kernel/debug/dma-api/error_count)"
+}

@@ -68,3 +68,17 @@ step_try_disk() {
 		say disk 0
 	fi
 }
+
+# Is the root file system on the passed through disk, and right? Reads /data, which
+# was there before, then writes, and reads that back past the cache.
+step_root() {
+	must find_disk
+	must [ "$(awk '$5 == "/" { print $3 }' /proc/self/mountinfo)" = "$(cat "/sys/class/block/${disk##*/}/dev")" ]
+	sum=$(md5sum </data)
+	say "data ${sum%% *}"
+	must cp /data /copy
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	sum=$(md5sum </copy)
+	say "copy ${sum%% *}"
+}

@@ -1,0 +1,76 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Job: on the debug kernel, the kselftests by the kernel's own runner, then a guest
+# that boots from the disk which is passed through, its driver built in.
+#
+# Variables come from lib.sh.
+# shellcheck disable=SC2034,SC2154
+
+# Both ways to start the runner, one on each host. What make finds is up to date,
+# but it wants to write. It is not to look whether the test modules are, too: over 9p
+# that takes minutes.
+run_selftests() {
+	export PVIOMMU_TEST_EDU="$EDU" PVIOMMU_TEST_OTHER="$NVME"
+	export PVIOMMU_TEST_MODULE="$BIN/kvm-pviommu.ko" PVIOMMU_TEST_DIVISOR=20
+	if [ "$IOMMU" = amd-vi ]; then
+		cd /run/kernel/selftests || return
+		./run_kselftest.sh --per-test-log
+		return
+	fi
+	tree=$(option tree)
+	mkdir /run/upper /run/work
+	mount -t overlay -o "lowerdir=$tree,upperdir=/run/upper,workdir=/run/work" overlay "$tree"
+	cp -r /run/kernel/selftests/pviommu/test_modules "$tree/debug/kselftest/pviommu/"
+	make -C "$tree/source/tools/testing/selftests" O="$tree/debug" KDIR=/nowhere \
+		TARGETS=pviommu summary=1 run_tests
+}
+
+built_in_guest() {
+	root_md5=$(cat /run/rig/root.md5)
+	GUEST_ROOT=/dev/nvme0n1
+	GUEST_MEMORY=768
+	ENDPOINTS="$NVME=$GUEST_NVME $EDU=$GUEST_EDU $NET=$GUEST_NET"
+	launch builtin ''
+	GUEST_ROOT=''
+	guest_until pause booted
+	guest_step groups
+	check "built in: the root disk is translated" \
+		grep -qE "^guest builtin group 0000:00:$GUEST_NVME DMA(-FQ)?$" "$LOG/said"
+	guest_step root
+	check "built in: the root file system reads right" said data "$root_md5"
+	check "built in: it takes writes" said copy "$root_md5"
+	check "built in: pinned less than 16 MiB" [ "$(stat_of pinned_peak)" -lt 4096 ]
+	guest_step edu
+	for fact in inside_write inside_read unmapped_write_blocked unmapped_read_blocked \
+		outside_write_blocked outside_read_blocked; do
+		check "built in: edu $fact" said edu $fact 1
+	done
+	guest_net
+	forget
+	guest_transfer "$MIB"
+	check "built in: the network moves data right" moved nic
+	guest_step watched
+	check "built in: kmemleak finds nothing in the guest" said leaks 0
+	check "built in: no misuse of the DMA API" said dma 0
+	finish
+}
+
+leaks_begin
+load_pviommu
+bind_vfio "$NVME" "$EDU" "$NET"
+pins_at_start=$(pins)
+
+result "selftest-begin of the kernel's runner"
+(run_selftests) >"$LOG/runner" 2>&1
+for log in /tmp/*_test; do
+	sed 's/^# //' "$log" >"$LOG/selftest-${log##*/}.tap"
+done
+check "kselftests: no pins leaked" [ "$(pins)" = "$pins_at_start" ]
+save_coverage
+
+built_in_guest
+
+rmmod kvm_pviommu || fail "kvm-pviommu.ko does not unload"
+leaks_end
+result "checks done"
