@@ -5,6 +5,7 @@
 # make demo		show it work, under emulation
 # make test		run all tests, under emulation
 # make counts		put what the last make test has counted into the README
+# make mutants		see whether the tests catch bugs; MUTANTS="NAME..." for a few
 # make lint		check the sources
 # make install		modules, module options, tools and headers
 
@@ -37,6 +38,9 @@ test:
 counts:
 	$(RIG) counts
 
+mutants:
+	$(RIG) mutants $(MUTANTS)
+
 lint:
 	scripts/lint
 
@@ -57,5 +61,5 @@ clean:
 		-o -name '*.symvers' -o -name '*.order' \
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
-.PHONY: all check-kernel modules tools selftests demo test counts lint install \
-	clean
+.PHONY: all check-kernel modules tools selftests demo test mutants counts \
+	lint install clean

@@ -7,7 +7,7 @@ import argparse
 import signal
 import sys
 
-from riglib import boot, common, counts, demo, host, kernel, linux, suite
+from riglib import boot, common, counts, demo, host, kernel, linux, mutants, suite
 
 
 def cmd_kernel(_):
@@ -61,6 +61,12 @@ def arguments():
     command = commands.add_parser("counts", help="what the last test run has counted, into "
                                                  "the README")
     command.set_defaults(run=counts.command)
+    command = commands.add_parser(
+        "mutants", help="see whether plausible bugs are caught, as TAP",
+        description="Applies each patch of tests/mutants to a copy of the tree and runs the "
+                    "suite that it names, which has to fail.")
+    command.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    command.set_defaults(run=mutants.command)
     return parser.parse_args()
 
 
