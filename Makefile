@@ -4,6 +4,7 @@
 # make selftests	the kselftests
 # make demo		show it work, under emulation
 # make test		run all tests, under emulation
+# make soak		look for data races, under emulation
 # make counts		put what the last make test has counted into the README
 # make mutants		see whether the tests catch bugs; MUTANTS="NAME..." for a few
 # make lint		check the sources
@@ -35,6 +36,9 @@ demo:
 test:
 	$(RIG) test
 
+soak:
+	$(RIG) soak
+
 counts:
 	$(RIG) counts
 
@@ -61,5 +65,5 @@ clean:
 		-o -name '*.symvers' -o -name '*.order' \
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
-.PHONY: all check-kernel modules tools selftests demo test mutants counts \
+.PHONY: all check-kernel modules tools selftests demo test mutants soak counts \
 	lint install clean

@@ -7,7 +7,7 @@ import argparse
 import signal
 import sys
 
-from riglib import boot, common, counts, demo, host, kernel, linux, mutants, suite
+from riglib import boot, common, counts, demo, host, kernel, linux, mutants, soak, suite
 
 
 def cmd_kernel(_):
@@ -57,6 +57,10 @@ def arguments():
 
     command = commands.add_parser("test", help="all tests, as TAP")
     command.set_defaults(run=suite.command)
+
+    command = commands.add_parser("soak", help="kselftests under KCSAN, with two processors")
+    command.add_argument("--rounds", type=int, default=3)
+    command.set_defaults(run=soak.command)
 
     command = commands.add_parser("counts", help="what the last test run has counted, into "
                                                  "the README")

@@ -28,7 +28,7 @@ CONFIGS = common.RIG / "configs"
 # Whose coverage is counted.
 COUNTED = ["virt/kvm/pviommu", "arch/x86/kvm", "drivers/iommu/pv"]
 
-VARIANTS = ("debug",)
+VARIANTS = ("debug", "kcsan")
 
 # kselftests that can do nothing on a stock kernel.
 DEBUG_ONLY = ["fail_nth_test"]
