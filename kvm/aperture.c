@@ -133,6 +133,8 @@ static s64 take_charge(struct pviommu_aperture *ap)
 
 static s64 check_enable(struct pviommu_aperture *ap, u64 directory)
 {
+	bool deserted;
+
 	if (!ap->domain.iommu)
 		return PVIOMMU_RC_NO_ENDPOINT;
 	/* Could have been set up after the VM was bound. */
@@ -140,6 +142,10 @@ static s64 check_enable(struct pviommu_aperture *ap, u64 directory)
 		pr_err_ratelimited("a VM with a dirty ring cannot enable its aperture\n");
 		return PVIOMMU_RC_HOST_ERROR;
 	}
+	/* There are devices, and the VMM has put all of them elsewhere. */
+	pviommu_domain_taken(&ap->domain, &deserted);
+	if (deserted)
+		return PVIOMMU_RC_HOST_ERROR;
 	return check_directory(ap, directory);
 }
 
@@ -250,6 +256,8 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_reset);
 void pviommu_aperture_stats(struct pviommu_aperture *ap,
 			    struct pviommu_aperture_stats *stats)
 {
+	bool unused;
+
 	lockdep_assert_held(&ap->lock);
 
 	*stats = ap->stats;
@@ -261,6 +269,7 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 	stats->enabled = ap->enabled;
 	stats->shadow_leaves = ap->nr_leaves;
 	stats->noncoherent = ap->domain.noncoherent;
+	stats->taken = pviommu_domain_taken(&ap->domain, &unused);
 	pviommu_fault_stats(ap, stats);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_stats);

@@ -46,6 +46,7 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(shadow_leaves);
 	show(noncoherent);
 	show(waiting);
+	show(taken);
 #undef show
 	return 0;
 }

@@ -2,9 +2,10 @@
 /*
  * Devices: taken out of VFIO's hands, put into an aperture, left blocked.
  *
- * A VMM proves that it owns a device with the VFIO device file that it has open.
+ * A VMM proves that it owns a device with the VFIO device file that it has open:
+ * one from a VFIO group, or a device cdev that it has bound to an iommufd.
  * As long as that file is open VFIO has claimed DMA ownership of the IOMMU group
- * and leaves the group's domain alone, so it is kept open until the device is
+ * and nobody else gets it, so it is kept open until the device is
  * detached. iommu_detach_group() does not look at the domain that it is told: a
  * late one would evict the group's next owner.
  *
@@ -28,7 +29,7 @@
 enum device_state {
 	DEVICE_CONFINED,	/* in the aperture's domain */
 	DEVICE_WAITING,		/* in VFIO's, until the guest takes charge */
-	DEVICE_BLOCKED,		/* in none: it could not be moved */
+	DEVICE_BLOCKED,		/* in none, or the VMM's: it could not be moved */
 };
 
 /**
@@ -78,6 +79,24 @@ static bool endpoint_ok(const struct pviommu_endpoint *guest)
 			   PVIOMMU_PATH_MAX_DEPTH - guest->depth);
 }
 
+/* A group file does not keep the group in VFIO's hands. */
+static bool is_vfio_device_file(struct file *file)
+{
+	return vfio_file_is_valid(file) && !vfio_file_is_group(file);
+}
+
+/*
+ * A cdev may be open without owning anything: it has to be bound to an iommufd, and of
+ * all that are open for a device one can be. Until then VFIO lets nobody read from it,
+ * not even nothing; from then on it is bound until it is closed.
+ */
+static bool may_access(struct file *file)
+{
+	loff_t pos = 0;
+
+	return !file->f_op->read(file, NULL, 0, &pos);
+}
+
 /*
  * Is @file, a VFIO device file, that of @pdev? Every driver built on vfio-pci-core
  * has its error handler and keeps the core's device as driver data. VFIO's own
@@ -99,7 +118,9 @@ static int check_vfio_owner(struct pci_dev *pdev, struct file *file)
 	vdev = dev_get_drvdata(&pdev->dev);
 	if (!vdev)
 		return -ENODEV;
-	return file->f_mapping == vdev->vdev.inode->i_mapping ? 0 : -EPERM;
+	if (file->f_mapping != vdev->vdev.inode->i_mapping)
+		return -EPERM;
+	return may_access(file) ? 0 : -ENOTCONN;
 }
 
 static void device_put(struct pviommu_device *dev)
@@ -370,11 +391,7 @@ int pviommu_device_attach(struct pviommu_vm *vm,
 	file = fget(cmd->vfio_fd);
 	if (!file)
 		return -EBADF;
-	/*
-	 * A group file does not keep the group in VFIO's hands, and a cdev may
-	 * be open without owning anything: both are character devices.
-	 */
-	if (!vfio_file_is_valid(file) || S_ISCHR(file_inode(file)->i_mode)) {
+	if (!is_vfio_device_file(file)) {
 		ret = -EINVAL;
 		goto err_file;
 	}
@@ -420,7 +437,7 @@ static void device_leave(struct pviommu_device *dev)
 	 * lock does not keep the device going.
 	 */
 	if (dev->state == DEVICE_CONFINED && !find_sibling(ap, dev->group))
-		pviommu_domain_detach(&ap->domain, dev->group, &dev->pdev->dev);
+		pviommu_domain_detach(&ap->domain, dev->group);
 
 	mutex_lock(&ap->lock);
 	ap->stats.devices--;

@@ -14,6 +14,18 @@
  * is not flushed any more some time before it stops to translate. So the domain's
  * lock is held from the first step to the last, and while groups move. It is not
  * held while pages are pinned, which can take for ever.
+ *
+ * That lock is ours, and a VMM can move a group, too: iommufd attaches, detaches and
+ * replaces under nothing but the IOMMU core's group->mutex. So before a flush, and
+ * after it, each group's mutex is taken once. Before: on VT-d a group that comes back,
+ * since the core could not replace our domain after all, or a device that is plugged
+ * into a group, translates some time before it is flushed. After: one that leaves is
+ * not flushed any more, but has stopped to translate, and was flushed, when its
+ * mutex is free again. AMD's driver needs neither: it flushes for a whole unit, and
+ * counts a device as one of the domain's from before to after it translates.
+ *
+ * A group that was found elsewhere has left, and stays away until it is detached and
+ * attached anew: nobody else has our domain to attach it to.
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
@@ -28,6 +40,18 @@
 #include "pviommu.h"
 
 /**
+ * struct domain_group - a group that was attached to a domain
+ * @list: in pviommu_domain::groups
+ * @group: kept by its devices
+ * @taken: it was found in another domain
+ */
+struct domain_group {
+	struct list_head list;
+	struct iommu_group *group;
+	bool taken;
+};
+
+/**
  * pviommu_domain_init() - prepare a domain that does not exist yet
  * @domain: zeroed
  * @kvm: the VM, kept by the caller for as long as @domain is used
@@ -35,6 +59,7 @@
 void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm)
 {
 	mutex_init(&domain->lock);
+	INIT_LIST_HEAD(&domain->groups);
 	domain->kvm = kvm;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_init);
@@ -133,6 +158,62 @@ bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_covers);
 
+/* Called by the IOMMU core under group->mutex. Ends with the first that is elsewhere. */
+static int is_elsewhere(struct device *dev, void *ours)
+{
+	if (iommu_get_domain_for_dev(dev) == ours)
+		return 0;
+	dev_warn_ratelimited(dev, "pviommu: its IOMMU group was taken out of its aperture, through VFIO or iommufd. It reaches what it was put into, or nothing\n");
+	return 1;
+}
+
+/* Wait until the group is not being moved, and see where it is. */
+static void look_at_group(struct pviommu_domain *domain,
+			  struct domain_group *member)
+{
+	if (!member->taken &&
+	    iommu_group_for_each_dev(member->group, domain->iommu, is_elsewhere)) {
+		member->taken = true;
+		domain->nr_taken++;
+	}
+}
+
+static void look_at_groups(struct pviommu_domain *domain)
+{
+	struct domain_group *member;
+
+	lockdep_assert_held(&domain->lock);
+
+	list_for_each_entry(member, &domain->groups, list)
+		look_at_group(domain, member);
+}
+
+/* Were there groups, and are they all gone? */
+static bool is_deserted(const struct pviommu_domain *domain)
+{
+	return domain->nr_groups && domain->nr_taken == domain->nr_groups;
+}
+
+/**
+ * pviommu_domain_taken() - has somebody else moved groups out of a domain?
+ * @domain: the domain
+ * @all: set if there are groups, and none is left
+ *
+ * Return: number of groups that were attached to it and are in another one now.
+ */
+unsigned int pviommu_domain_taken(struct pviommu_domain *domain, bool *all)
+{
+	unsigned int nr;
+
+	mutex_lock(&domain->lock);
+	look_at_groups(domain);
+	nr = domain->nr_taken;
+	*all = is_deserted(domain);
+	mutex_unlock(&domain->lock);
+	return nr;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_taken);
+
 /*
  * Does a group's IOMMU translate as many bits as that of the groups which are there?
  * VT-d trims a domain to what its newest group can do, and frees the top levels of
@@ -168,7 +249,7 @@ static int check_width(const struct pviommu_domain *domain,
  * @npages: pages of the window
  *
  * Between the two the group is in the core's blocking domain, and there it stays
- * when this fails.
+ * when this fails; but a VMM can move it meanwhile, and then it is left to that.
  *
  * VT-d forgets that it has to flush for a device some time before it stops to
  * translate for it. VFIO's own locks keep others from unmapping meanwhile, and we do
@@ -176,19 +257,28 @@ static int check_width(const struct pviommu_domain *domain,
  * To keep the device from DMA for so long is no way out: a VMM can undo that.
  *
  * Return: 0 or an errno; -EMEDIUMTYPE if the group's IOMMU cannot use the domain,
- * -EADDRNOTAVAIL if it cannot translate the window.
+ * -EADDRNOTAVAIL if it cannot translate the window, -EBUSY if somebody else was
+ * quicker to attach it to a domain.
  */
 int pviommu_domain_attach(struct pviommu_domain *domain,
 			  struct iommu_group *group, struct device *dev,
 			  u64 base, u64 npages)
 {
 	const struct iommu_domain_ops *ops = domain->iommu->ops;
+	struct domain_group *member;
 	int ret = 0;
 
+	member = kzalloc(sizeof(*member), GFP_KERNEL_ACCOUNT);
+
 	mutex_lock(&domain->lock);
-	/* The domain argument is ignored; whatever is there is replaced. */
+	/*
+	 * The domain argument is ignored; whatever is there is replaced. Without memory,
+	 * too: a guest that takes charge must not leave the group where it was.
+	 */
 	iommu_detach_group(NULL, group);
-	if (domain->nr_groups)
+	if (!member)
+		ret = -ENOMEM;
+	else if (domain->nr_groups)
 		ret = check_width(domain, group, dev);
 	if (!ret)
 		ret = iommu_attach_group(domain->iommu, group);
@@ -196,9 +286,14 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 		iommu_detach_group(domain->iommu, group);
 		ret = -EADDRNOTAVAIL;
 	}
-	if (!ret)
+	if (!ret) {
+		member->group = group;
+		list_add_tail(&member->list, &domain->groups);
 		domain->nr_groups++;
+	}
 	mutex_unlock(&domain->lock);
+	if (ret)
+		kfree(member);
 
 	/* VT-d says the one for a unit without a free domain id. */
 	if (ret == -EINVAL)
@@ -226,20 +321,34 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_attach);
  * pviommu_domain_detach() - leave a group blocked
  * @domain: the domain
  * @group: a group that was attached to it
- * @dev: a device of the group
  *
  * iommu_detach_group() evicts whichever domain is there. If ours was replaced
- * behind our back, the group is its new owner's business.
+ * behind our back, the group is the VMM's business, and is left where it is. If that
+ * happens after we have looked, the VMM's domain is evicted: the device is blocked, and
+ * when the VMM takes its own domain out later, the core finds nothing to do. The group
+ * cannot have another owner by then, since VFIO's file is kept.
+ *
+ * On return no device of the group uses the domain any more.
  */
 void pviommu_domain_detach(struct pviommu_domain *domain,
-			   struct iommu_group *group, struct device *dev)
+			   struct iommu_group *group)
 {
+	struct domain_group *member;
+
 	mutex_lock(&domain->lock);
-	domain->nr_groups--;
-	if (iommu_get_domain_for_dev(dev) == domain->iommu)
-		iommu_detach_group(domain->iommu, group);
-	else
-		dev_warn(dev, "pviommu: the IOMMU group was taken out of its aperture by someone else\n");
+	list_for_each_entry(member, &domain->groups, list) {
+		if (member->group == group)
+			break;
+	}
+	if (!list_entry_is_head(member, &domain->groups, list)) {
+		look_at_group(domain, member);
+		if (!member->taken)
+			iommu_detach_group(domain->iommu, group);
+		list_del(&member->list);
+		domain->nr_groups--;
+		domain->nr_taken -= member->taken;
+		kfree(member);
+	}
 	mutex_unlock(&domain->lock);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_detach);
@@ -360,7 +469,10 @@ static void flush(struct pviommu_domain *domain, u64 iova, size_t size,
 	gather->queued = false;
 	gather->pgsize = SZ_4K;
 	iommu_iotlb_gather_add_range(gather, iova, size);
+	/* See above for both. */
+	look_at_groups(domain);
 	iommu_iotlb_sync(domain->iommu, gather);
+	look_at_groups(domain);
 }
 
 /**
@@ -374,6 +486,7 @@ void pviommu_domain_unmap_begin(struct pviommu_domain *domain,
 	mutex_lock(&domain->lock);
 	iommu_iotlb_gather_init(gather);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_unmap_begin);
 
 /**
  * pviommu_domain_unmap() - clear PTEs, without a flush
@@ -405,6 +518,7 @@ void pviommu_domain_flush(struct pviommu_domain *domain, u64 iova, size_t size,
 	flush(domain, iova, size, gather);
 	mutex_unlock(&domain->lock);
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_flush);
 
 /*
  * What a failed iommu_map() left behind. On VT-d the core's own unroll does not
@@ -457,6 +571,7 @@ static unsigned int fill_sg(struct scatterlist *sg, struct page **pages,
  *	all pages must stay pinned then
  *
  * One call to the IOMMU core, since emulated IOMMUs want a flush after each.
+ * Nothing is mapped once all groups were taken: -ENOTCONN.
  *
  * Context: may sleep; one caller at a time.
  * Return: 0, or an errno: unless @stuck, nothing can be reached then.
@@ -473,6 +588,12 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 	int ret = 0;
 
 	mutex_lock(&domain->lock);
+	look_at_groups(domain);
+	if (is_deserted(domain)) {
+		mutex_unlock(&domain->lock);
+		*stuck = false;
+		return -ENOTCONN;
+	}
 	/* A single page is the most frequent case, and needs no list. */
 	if (npages == 1) {
 		mapped = iommu_map(domain->iommu, iova, page_to_phys(pages[0]),
@@ -490,3 +611,4 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 	mutex_unlock(&domain->lock);
 	return ret;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_map);

@@ -22,7 +22,7 @@ static void explain(const struct pviommu_aperture *ap, struct device *dev,
 
 	switch (err) {
 	case -ENOTCONN:
-		group_warn(dev, "its IOMMU group is not in VFIO's hands. Open it through its VFIO group, in a container that has an IOMMU");
+		group_warn(dev, "its IOMMU group is not in VFIO's hands. Open it through its VFIO group, in a container that has an IOMMU, or bind it to an iommufd");
 		break;
 	case -EACCES:
 		group_warn(dev, "this platform does not remap its interrupts, so it could raise any of the host's. Switch on interrupt remapping, in the firmware's setup (VT-d, AMD-Vi) and on the kernel's command line (no intremap=off, nointremap)");
@@ -37,6 +37,9 @@ static void explain(const struct pviommu_aperture *ap, struct device *dev,
 	case -ENOSPC:
 		group_warn(dev, "too much of the window %#llx-%#llx is reserved for other purposes, see reserved_regions of its IOMMU group in sysfs. Choose another one",
 			   ap->base, last);
+		break;
+	case -EBUSY:
+		group_warn(dev, "its IOMMU group was given another page table at the same moment, through VFIO or iommufd. Leave it alone while it is being attached");
 		break;
 	case -EMEDIUMTYPE:
 		group_warn(dev, "its IOMMU cannot share aperture %u with that of the devices which are there already. Give it one of its own",
@@ -144,7 +147,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_group_join);
  * @group: the group
  * @dev: one of its devices
  *
- * Return: 0 or an errno; the group is blocked then.
+ * Return: 0 or an errno: the group is blocked then, but after -EBUSY.
  */
 int pviommu_group_move(struct pviommu_aperture *ap, struct iommu_group *group,
 		       struct device *dev)
@@ -157,7 +160,7 @@ int pviommu_group_move(struct pviommu_aperture *ap, struct iommu_group *group,
 				    ap->npages);
 	if (ret) {
 		explain(ap, dev, ret);
-		dev_warn_ratelimited(dev, "pviommu: it could not be moved into aperture %u (%d), and is blocked\n",
+		dev_warn_ratelimited(dev, "pviommu: it could not be moved into aperture %u (%d)\n",
 				     ap->id, ret);
 	}
 	return ret;

@@ -123,7 +123,9 @@ struct pviommu_vm {
  * struct pviommu_domain - an IOMMU domain of our own
  * @lock: see domain.c
  * @iommu: the domain; NULL while no device is attached
- * @nr_groups: groups in @iommu
+ * @groups: those that were attached to @iommu; struct domain_group
+ * @nr_groups: of them
+ * @nr_taken: of them, those that somebody else has moved
  * @kvm: told when @iommu cannot enforce cache coherency
  * @noncoherent: it was told
  * @sg: PVIOMMU_DOMAIN_MAX_PAGES elements of scratch memory
@@ -131,7 +133,9 @@ struct pviommu_vm {
 struct pviommu_domain {
 	struct mutex lock;	/* see above */
 	struct iommu_domain *iommu;
+	struct list_head groups;
 	unsigned int nr_groups;
+	unsigned int nr_taken;
 	struct kvm *kvm;
 	bool noncoherent;
 	struct scatterlist *sg;
@@ -286,7 +290,8 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 			  struct iommu_group *group, struct device *dev,
 			  u64 base, u64 npages);
 void pviommu_domain_detach(struct pviommu_domain *domain,
-			   struct iommu_group *group, struct device *dev);
+			   struct iommu_group *group);
+unsigned int pviommu_domain_taken(struct pviommu_domain *domain, bool *all);
 int pviommu_domain_check_direct(struct iommu_group *group);
 int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
 			 struct pviommu_hole *holes);

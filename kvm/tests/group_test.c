@@ -3,12 +3,15 @@
  * Groups and domains, with the IOMMU core: a driver that translates nothing, and two
  * devices behind it.
  */
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/irqdomain.h>
 #include <linux/module.h>
 #include <linux/msi.h>
 #include <linux/platform_device.h>
 #include <linux/property.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "fixture.h"
 
@@ -31,6 +34,12 @@ struct region {
  * @aperture_end: last IOVA that is translated, by device
  * @coherent: cache coherency can be enforced
  * @attach_err: of all devices
+ * @thief: attached to group 1 by another VMM thread, while a domain is allocated
+ * @move: a move of group 0
+ * @move_at_flush: it begins while the hardware is told to flush
+ * @moving: the move has begun
+ * @moved: it may end
+ * @flushed: the hardware was told to flush
  */
 static struct fake_unit {
 	struct iommu_device iommu;
@@ -42,6 +51,12 @@ static struct fake_unit {
 	u64 aperture_end[2];
 	bool coherent;
 	int attach_err;
+	struct iommu_domain *thief;
+	struct work_struct move;
+	bool move_at_flush;
+	struct completion moving;
+	struct completion moved;
+	bool flushed;
 } unit;
 
 static struct irq_domain isolated = { .flags = IRQ_DOMAIN_FLAG_ISOLATED_MSI };
@@ -61,6 +76,20 @@ static bool enforce_cache_coherency(struct iommu_domain *domain)
 	return unit.coherent;
 }
 
+static void begin_move(void)
+{
+	queue_work(system_unbound_wq, &unit.move);
+	wait_for_completion(&unit.moving);
+}
+
+static void iotlb_sync(struct iommu_domain *domain,
+		       struct iommu_iotlb_gather *gather)
+{
+	WRITE_ONCE(unit.flushed, true);
+	if (unit.move_at_flush)
+		begin_move();
+}
+
 static void free_domain(struct iommu_domain *domain)
 {
 	kfree(domain);
@@ -70,6 +99,7 @@ static const struct iommu_domain_ops static_ops = { .attach_dev = attach_ok };
 
 static const struct iommu_domain_ops paging_ops = {
 	.attach_dev = attach_paging,
+	.iotlb_sync = iotlb_sync,
 	.enforce_cache_coherency = enforce_cache_coherency,
 	.free = free_domain,
 };
@@ -91,6 +121,10 @@ static struct iommu_domain *alloc_paging(struct device *dev)
 
 	if (!domain)
 		return NULL;
+	if (unit.thief && iommu_attach_group(unit.thief, unit.groups[1])) {
+		kfree(domain);
+		return NULL;
+	}
 	domain->ops = &paging_ops;
 	domain->pgsize_bitmap = SZ_4K | SZ_2M;
 	domain->geometry.aperture_end = unit.aperture_end[nr];
@@ -206,8 +240,7 @@ static void group_exit(struct kunit *test)
 		if (fix->ap->domain.iommu &&
 		    iommu_get_domain_for_dev(&unit.pdevs[i]->dev) ==
 		    fix->ap->domain.iommu)
-			pviommu_domain_detach(&fix->ap->domain, unit.groups[i],
-					      &unit.pdevs[i]->dev);
+			pviommu_domain_detach(&fix->ap->domain, unit.groups[i]);
 		if (unit.claimed & BIT(i))
 			iommu_group_release_dma_owner(unit.groups[i]);
 		dev_set_msi_domain(&unit.pdevs[i]->dev, NULL);
@@ -345,7 +378,7 @@ static void first_group_brings_the_domain(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, domain->iommu,
 			    iommu_get_domain_for_dev(&unit.pdevs[0]->dev));
 
-	pviommu_domain_detach(domain, unit.groups[0], &unit.pdevs[0]->dev);
+	pviommu_domain_detach(domain, unit.groups[0]);
 	KUNIT_EXPECT_EQ(test, domain->nr_groups, 0);
 	KUNIT_EXPECT_PTR_EQ(test, &blocked,
 			    iommu_get_domain_for_dev(&unit.pdevs[0]->dev));
@@ -481,13 +514,159 @@ static void kvm_knows_of_devices_that_do_not_snoop(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fix->ap->domain.noncoherent);
 	KUNIT_EXPECT_EQ(test, atomic_read(count), 1);
 
-	pviommu_domain_detach(&fix->ap->domain, unit.groups[0],
-			      &unit.pdevs[0]->dev);
+	pviommu_domain_detach(&fix->ap->domain, unit.groups[0]);
 	mutex_lock(&fix->ap->lock);
 	pviommu_group_last_left(fix->ap);
 	mutex_unlock(&fix->ap->lock);
 	KUNIT_EXPECT_EQ(test, atomic_read(count), 0);
 }
+
+/* A domain of the VMM's own. */
+static struct iommu_domain *take(struct kunit *test, unsigned int nr)
+{
+	struct iommu_domain *other;
+
+	other = iommu_paging_domain_alloc(&unit.pdevs[nr]->dev);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, other);
+	iommu_detach_group(NULL, unit.groups[nr]);
+	KUNIT_EXPECT_EQ(test, iommu_attach_group(other, unit.groups[nr]), 0);
+	return other;
+}
+
+static void give_back(struct iommu_domain *other, unsigned int nr)
+{
+	iommu_detach_group(other, unit.groups[nr]);
+	iommu_domain_free(other);
+}
+
+static void taken_groups_are_noticed(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+	struct pviommu_domain *domain = &fix->ap->domain;
+	struct page *page = virt_to_page(fix);
+	struct iommu_domain *other;
+	struct list_head device;
+	bool all, stuck;
+
+	KUNIT_EXPECT_EQ(test, pviommu_domain_taken(domain, &all), 0);
+	KUNIT_EXPECT_FALSE(test, all);
+	KUNIT_ASSERT_EQ(test, join(fix, 0, false), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_domain_taken(domain, &all), 0);
+	KUNIT_EXPECT_FALSE(test, all);
+
+	other = take(test, 0);
+	KUNIT_EXPECT_EQ(test, pviommu_domain_taken(domain, &all), 1);
+	KUNIT_EXPECT_TRUE(test, all);
+	/* For nobody. */
+	KUNIT_EXPECT_EQ(test, pviommu_domain_map(domain, BASE, &page, 1, true,
+						 true, &stuck), -ENOTCONN);
+	KUNIT_EXPECT_FALSE(test, stuck);
+	KUNIT_EXPECT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)),
+			PVIOMMU_RC_HOST_ERROR);
+
+	list_add(&device, &fix->ap->devices);
+	KUNIT_EXPECT_EQ(test, join(fix, 1, false), 0);
+	list_del(&device);
+	KUNIT_EXPECT_EQ(test, pviommu_domain_taken(domain, &all), 1);
+	KUNIT_EXPECT_FALSE(test, all);
+
+	pviommu_domain_detach(domain, unit.groups[0]);
+	KUNIT_EXPECT_EQ(test, pviommu_domain_taken(domain, &all), 0);
+	KUNIT_EXPECT_FALSE(test, all);
+	give_back(other, 0);
+}
+
+static void group_taken_meanwhile_is_refused(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+	struct device *dev = &unit.pdevs[1]->dev;
+	struct iommu_domain *other;
+	struct list_head device;
+
+	KUNIT_ASSERT_EQ(test, join(fix, 0, false), 0);
+	other = iommu_paging_domain_alloc(dev);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, other);
+	unit.thief = other;
+	list_add(&device, &fix->ap->devices);
+	KUNIT_EXPECT_EQ(test, join(fix, 1, false), -EBUSY);
+	list_del(&device);
+	unit.thief = NULL;
+	KUNIT_EXPECT_EQ(test, fix->ap->domain.nr_groups, 1);
+	KUNIT_EXPECT_PTR_EQ(test, iommu_get_domain_for_dev(dev), other);
+	give_back(other, 1);
+}
+
+/* The core calls back under the lock under which groups move. */
+static int wait_until_moved(struct device *dev, void *unused)
+{
+	complete(&unit.moving);
+	wait_for_completion(&unit.moved);
+	return 1;
+}
+
+static void move_group(struct work_struct *work)
+{
+	iommu_group_for_each_dev(unit.groups[0], NULL, wait_until_moved);
+}
+
+struct flushing {
+	struct work_struct work;
+	struct pviommu_domain *domain;
+	struct completion done;
+};
+
+static void flush_domain(struct work_struct *work)
+{
+	struct flushing *flush = container_of(work, struct flushing, work);
+	struct iommu_iotlb_gather gather;
+
+	pviommu_domain_unmap_begin(flush->domain, &gather);
+	pviommu_domain_flush(flush->domain, BASE, SZ_4K, &gather);
+	complete(&flush->done);
+}
+
+/* Whoever unpins after the flush relies on it. */
+static void flush_waits_for_moves(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+	struct flushing flush = { .domain = &fix->ap->domain };
+	bool meanwhile = *(const bool *)test->param_value;
+
+	KUNIT_ASSERT_EQ(test, join(fix, 0, false), 0);
+	INIT_WORK_ONSTACK(&flush.work, flush_domain);
+	init_completion(&flush.done);
+	INIT_WORK(&unit.move, move_group);
+	init_completion(&unit.moving);
+	init_completion(&unit.moved);
+	unit.move_at_flush = meanwhile;
+	if (!meanwhile)
+		begin_move();
+	queue_work(system_unbound_wq, &flush.work);
+	/* It gets as far as it can. */
+	msleep(100);
+	if (meanwhile)
+		while (!READ_ONCE(unit.flushed))
+			msleep(20);
+	else
+		KUNIT_EXPECT_FALSE(test, READ_ONCE(unit.flushed));
+	KUNIT_EXPECT_FALSE(test, completion_done(&flush.done));
+
+	complete(&unit.moved);
+	flush_work(&flush.work);
+	flush_work(&unit.move);
+	KUNIT_EXPECT_TRUE(test, unit.flushed);
+	destroy_work_on_stack(&flush.work);
+}
+
+static const bool flush_cases[] = { false, true };
+
+static void flush_desc(const bool *meanwhile, char *desc)
+{
+	strscpy(desc, *meanwhile ? "begun during the flush" :
+		"begun before the flush", KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(flush, flush_cases, flush_desc);
 
 /* A group that someone else has taken over is let alone. */
 static void group_of_another_is_not_evicted(struct kunit *test)
@@ -497,15 +676,10 @@ static void group_of_another_is_not_evicted(struct kunit *test)
 	struct iommu_domain *other;
 
 	KUNIT_ASSERT_EQ(test, join(fix, 0, false), 0);
-	other = iommu_paging_domain_alloc(dev);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, other);
-	iommu_detach_group(NULL, unit.groups[0]);
-	KUNIT_EXPECT_EQ(test, iommu_attach_group(other, unit.groups[0]), 0);
-
-	pviommu_domain_detach(&fix->ap->domain, unit.groups[0], dev);
+	other = take(test, 0);
+	pviommu_domain_detach(&fix->ap->domain, unit.groups[0]);
 	KUNIT_EXPECT_PTR_EQ(test, iommu_get_domain_for_dev(dev), other);
-	iommu_detach_group(other, unit.groups[0]);
-	iommu_domain_free(other);
+	give_back(other, 0);
 }
 
 static struct kunit_case group_tests[] = {
@@ -516,6 +690,9 @@ static struct kunit_case group_tests[] = {
 	KUNIT_CASE_PARAM(group_is_refused, join_gen_params),
 	KUNIT_CASE(second_group_brings_nothing_new),
 	KUNIT_CASE(kvm_knows_of_devices_that_do_not_snoop),
+	KUNIT_CASE(taken_groups_are_noticed),
+	KUNIT_CASE(group_taken_meanwhile_is_refused),
+	KUNIT_CASE_PARAM(flush_waits_for_moves, flush_gen_params),
 	KUNIT_CASE(group_of_another_is_not_evicted),
 	{}
 };

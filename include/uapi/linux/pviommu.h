@@ -171,9 +171,10 @@ struct pviommu_endpoint {
  * @size: sizeof(struct pviommu_attach)
  * @flags: PVIOMMU_ATTACH_*
  * @aperture_id: the aperture that the device shall be confined to
- * @vfio_fd: the VFIO device file of @host, from VFIO_GROUP_GET_DEVICE_FD. It
- *	proves that the caller owns the device's IOMMU group, and is kept open
- *	until the device is detached.
+ * @vfio_fd: the VFIO device file of @host: from VFIO_GROUP_GET_DEVICE_FD, or its
+ *	cdev, bound by VFIO_DEVICE_BIND_IOMMUFD and attached to a page table of the
+ *	iommufd or not. It proves that the caller owns the device's IOMMU group, and
+ *	is kept open until the device is detached.
  * @host: the device
  * @guest: where the guest finds it
  *
@@ -181,6 +182,13 @@ struct pviommu_endpoint {
  * group reaches nothing until the guest enables the aperture. More devices of
  * the group can be attached to the same aperture, each with its endpoint, with the
  * same flags.
+ *
+ * As long as it is there VFIO_DEVICE_ATTACH_IOMMUFD_PT is -EBUSY for a device that is
+ * attached to no page table. For one that is, it and VFIO_DEVICE_DETACH_IOMMUFD_PT
+ * take the group out of the aperture: it reaches what is in the new page table, or
+ * nothing, and nothing of the aperture. That is noticed, see @taken of struct
+ * pviommu_aperture_stats, and lasts until all of the group's devices are detached and
+ * attached again.
  *
  * What an administrator can do something about is in the kernel's log, too.
  *
@@ -196,8 +204,10 @@ struct pviommu_endpoint {
  *	right now
  *  - EPERM: @vfio_fd is not that device's file
  *  - EXDEV: the device is behind no IOMMU
- *  - ENOTCONN: the device's group is not in VFIO's hands
- *  - EBUSY: the device's group is in another aperture
+ *  - ENOTCONN: the device's group is not in VFIO's hands, or @vfio_fd is a cdev that is
+ *	not bound to an iommufd
+ *  - EBUSY: the device's group is in another aperture, or was attached to a page
+ *	table of an iommufd at the same moment: there it is then
  *  - EEXIST: the device is attached already, or another device has that
  *	endpoint, or the device's group is attached with other flags
  *  - EACCES: the platform does not remap this device's interrupts, so that it
@@ -297,6 +307,9 @@ struct pviommu_reset {
  *	KVM has been told
  * @waiting: of @devices, those that are still left to VFIO: see
  *	PVIOMMU_ATTACH_ON_ENABLE
+ * @taken: of the devices' IOMMU groups, those that the VMM has taken out of the
+ *	aperture again, through VFIO or iommufd. When all are, ENABLE and new mappings
+ *	are refused with PVIOMMU_RC_HOST_ERROR
  *
  * Later versions append fields.
  */
@@ -322,6 +335,8 @@ struct pviommu_aperture_stats {
 	__aligned_u64 shadow_leaves;
 	__u32 noncoherent;
 	__u32 waiting;
+
+	__aligned_u64 taken;
 };
 
 /**
