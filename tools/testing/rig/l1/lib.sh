@@ -93,6 +93,12 @@ unbind_vfio() {
 	done
 }
 
+# Options for kselftests: without what this kernel does not have. Such tests are neither
+# run nor counted.
+selftest_options() {
+	[ -e /dev/iommu ] || echo "-V cdev"
+}
+
 # Pages pinned for long-term DMA since boot and not released, on all processors.
 pins() {
 	echo 1 >/proc/sys/vm/stat_refresh

@@ -12,7 +12,8 @@ run_selftests() {
 		name=${test##*/}
 		result "selftest-begin $name"
 		pins_before=$(pins)
-		"$test" >"$LOG/selftest-$name.tap" 2>&1 </dev/null
+		# shellcheck disable=SC2046
+		"$test" $(selftest_options) >"$LOG/selftest-$name.tap" 2>&1 </dev/null
 		status=$?
 		result "selftest $name $status $(($(pins) - pins_before))"
 	done

@@ -31,7 +31,7 @@ COUNTED = ["virt/kvm/pviommu", "arch/x86/kvm", "drivers/iommu/pv"]
 VARIANTS = ("debug", "kcsan")
 
 # kselftests that can do nothing on a stock kernel.
-DEBUG_ONLY = ["fail_nth_test"]
+DEBUG_ONLY = ["fail_nth_test", "iommufd_test"]
 
 # Copies that are kept, of each variant.
 KEPT = 2

@@ -101,7 +101,7 @@ int ctx_open(struct ctx *ctx, bool with_edu)
 	*ctx = (struct ctx){
 		.fd = -1,
 		.vm = VM_NONE,
-		.edu = { .container_fd = -1, .group_fd = -1, .device_fd = -1 },
+		.edu = VFIO_DEV_NONE,
 	};
 	ctx->pins = pins_now();
 	if (with_edu) {

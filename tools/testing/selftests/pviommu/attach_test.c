@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/vfio.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -19,15 +18,45 @@ FIXTURE(attach) {
 	struct ctx ctx;
 };
 
-FIXTURE_SETUP(attach)
+static void open_it(struct __test_metadata *_metadata, struct ctx *ctx)
 {
-	ASSERT_EQ(0, ctx_open(&self->ctx, true));
-	ASSERT_EQ(0, __bind(self->ctx.fd, self->ctx.vm.vm_fd));
-	ASSERT_EQ(0, __create_aperture(self->ctx.fd, WINDOW_BASE,
+	ASSERT_EQ(0, ctx_open(ctx, true));
+	ASSERT_EQ(0, __bind(ctx->fd, ctx->vm.vm_fd));
+	ASSERT_EQ(0, __create_aperture(ctx->fd, WINDOW_BASE,
 				       WINDOW_PAGES * VM_PAGE_SIZE, 0, NULL));
 }
 
+FIXTURE_SETUP(attach)
+{
+	open_it(_metadata, &self->ctx);
+}
+
 FIXTURE_TEARDOWN(attach)
+{
+	ctx_close_all(&self->ctx);
+	EXPECT_EQ(self->ctx.pins, pins_now());
+}
+
+/* Whichever way the VMM has the device. */
+FIXTURE(attach_by) {
+	struct ctx ctx;
+};
+
+FIXTURE_VARIANT(attach_by) {
+	enum vfio_way way;
+};
+
+FIXTURE_VARIANT_ADD(attach_by, group) { .way = VFIO_BY_GROUP };
+FIXTURE_VARIANT_ADD(attach_by, cdev) { .way = VFIO_BY_CDEV };
+
+FIXTURE_SETUP(attach_by)
+{
+	if (!vfio_use(variant->way))
+		SKIP(return, "this kernel has no iommufd");
+	open_it(_metadata, &self->ctx);
+}
+
+FIXTURE_TEARDOWN(attach_by)
 {
 	ctx_close_all(&self->ctx);
 	EXPECT_EQ(self->ctx.pins, pins_now());
@@ -39,7 +68,7 @@ static int attach_edu(struct ctx *ctx, __u32 aperture)
 			GUEST_DEVFN);
 }
 
-TEST_F(attach, attach_detach_attach)
+TEST_F(attach_by, attach_detach_attach)
 {
 	struct pviommu_aperture_stats stats;
 	struct ctx *ctx = &self->ctx;
@@ -64,15 +93,15 @@ TEST_F(attach, not_attached)
 	EXPECT_ERRNO(ENOENT, __detach(self->ctx.fd, 0, self->ctx.edu_host));
 }
 
-TEST_F(attach, bad_fd)
+TEST_F(attach_by, bad_fd)
 {
 	struct ctx *ctx = &self->ctx;
 	int fds[] = { ctx->fd, ctx->vm.vm_fd, ctx->edu.container_fd,
 		      ctx->edu.group_fd };
-	unsigned int i;
+	unsigned int i, nr = ctx->edu.group_fd < 0 ? 3 : 4;
 
 	EXPECT_ERRNO(EBADF, __attach(ctx->fd, 0, -1, ctx->edu_host, GUEST_DEVFN));
-	for (i = 0; i < ARRAY_SIZE(fds); i++)
+	for (i = 0; i < nr; i++)
 		EXPECT_ERRNO(EINVAL, __attach(ctx->fd, 0, fds[i], ctx->edu_host,
 					      GUEST_DEVFN));
 }
@@ -94,7 +123,7 @@ TEST_F(attach, device_without_vfio_driver)
 				      host_bridge, GUEST_DEVFN));
 }
 
-TEST_F(attach, file_of_another_device)
+TEST_F(attach_by, file_of_another_device)
 {
 	EXPECT_ERRNO(EPERM, __attach(self->ctx.fd, 0, self->ctx.edu.device_fd,
 				     host_device(other_bdf()), GUEST_DEVFN));
@@ -125,7 +154,7 @@ TEST_F(attach, bad_endpoint)
 	EXPECT_EQ(0, ioctl(fd, PVIOMMU_ATTACH, &cmd));
 }
 
-TEST_F(attach, twice)
+TEST_F(attach_by, twice)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -135,7 +164,7 @@ TEST_F(attach, twice)
 	EXPECT_ERRNO(EEXIST, attach_edu(ctx, 1));
 }
 
-TEST_F(attach, second_file)
+TEST_F(attach_by, second_file)
 {
 	struct ctx *ctx = &self->ctx;
 	struct vm vm;
@@ -169,7 +198,7 @@ TEST_F(attach, endpoint_taken)
 	vfio_dev_close(&other);
 }
 
-TEST_F(attach, two_devices_in_one_aperture)
+TEST_F(attach_by, two_devices_in_one_aperture)
 {
 	struct pviommu_aperture_stats stats;
 	struct ctx *ctx = &self->ctx;
@@ -265,28 +294,25 @@ static int attach_waiting(struct ctx *ctx)
 	return ioctl(ctx->fd, PVIOMMU_ATTACH, &cmd);
 }
 
-/* As a VMM would: all of guest RAM, at guest physical addresses. */
-static int map_all_of_ram(struct ctx *ctx)
-{
-	struct vfio_iommu_type1_dma_map map = {
-		.argsz = sizeof(map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (__u64)ctx->vm.mem,
-		.size = VM_MEM_SIZE,
-	};
+FIXTURE_VARIANT(on_enable) {
+	enum vfio_way way;
+};
 
-	return ioctl(ctx->edu.container_fd, VFIO_IOMMU_MAP_DMA, &map);
-}
+FIXTURE_VARIANT_ADD(on_enable, group) { .way = VFIO_BY_GROUP };
+FIXTURE_VARIANT_ADD(on_enable, cdev) { .way = VFIO_BY_CDEV };
 
 FIXTURE_SETUP(on_enable)
 {
 	struct ctx *ctx = &self->ctx;
 
+	if (!vfio_use(variant->way))
+		SKIP(return, "this kernel has no iommufd");
 	ASSERT_EQ(0, ctx_open(ctx, true));
 	ASSERT_EQ(0, __bind(ctx->fd, ctx->vm.vm_fd));
 	ASSERT_EQ(0, __create_aperture(ctx->fd, WINDOW_BASE,
 				       WINDOW_PAGES * VM_PAGE_SIZE, 0, NULL));
-	ASSERT_EQ(0, map_all_of_ram(ctx));
+	/* As a VMM would: all of guest RAM, at guest physical addresses. */
+	ASSERT_EQ(0, vfio_dev_map(&ctx->edu, ctx->vm.mem, 0, VM_MEM_SIZE));
 	ASSERT_EQ(0, attach_waiting(ctx));
 	table_init(ctx);
 	table_fill(ctx, 0, 1);

@@ -3,6 +3,7 @@
  * What a device reaches, seen by letting it try. Every transfer that must be
  * blocked is shown to work just before.
  */
+#include <errno.h>
 #include <linux/vfio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -277,7 +278,37 @@ TEST_F(dma, after_reset)
 	ASSERT_EQ(PVIOMMU_RC_NOT_ENABLED, hc_sync(ctx, 0, 1));
 }
 
-TEST_F(dma, before_enable)
+/*
+ * While it is attached and afterwards, whichever way the VMM has it.
+ */
+FIXTURE(attached) {
+	struct ctx ctx;
+};
+
+FIXTURE_VARIANT(attached) {
+	enum vfio_way way;
+};
+
+FIXTURE_VARIANT_ADD(attached, group) { .way = VFIO_BY_GROUP };
+FIXTURE_VARIANT_ADD(attached, cdev) { .way = VFIO_BY_CDEV };
+
+FIXTURE_SETUP(attached)
+{
+	struct ctx *ctx = &self->ctx;
+
+	if (!vfio_use(variant->way))
+		SKIP(return, "this kernel has no iommufd");
+	ASSERT_EQ(0, ctx_open(ctx, true));
+	ASSERT_EQ(0, setup_enabled(ctx, 0));
+}
+
+FIXTURE_TEARDOWN(attached)
+{
+	ctx_close_all(&self->ctx);
+	EXPECT_EQ(self->ctx.pins, pins_now());
+}
+
+TEST_F(attached, before_enable)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -293,7 +324,7 @@ TEST_F(dma, before_enable)
 	EXPECT_TRUE(writes(ctx, 0, 0));
 }
 
-TEST_F(dma, after_detach)
+TEST_F(attached, after_detach)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -304,7 +335,7 @@ TEST_F(dma, after_detach)
 	EXPECT_EQ(ctx->pins, pins_now());
 }
 
-TEST_F(dma, after_close)
+TEST_F(attached, after_close)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -317,21 +348,45 @@ TEST_F(dma, after_close)
 }
 
 /* The VMM's own mappings do not reach the guest's page table. */
-TEST_F(dma, vfio_map_is_apart)
+TEST_F(attached, vfio_map_is_apart)
 {
 	struct ctx *ctx = &self->ctx;
-	struct vfio_iommu_type1_dma_map dma_map = {
-		.argsz = sizeof(dma_map),
-		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
-		.vaddr = (__u64)guest_page(ctx, 2), .iova = page_iova(2),
-		.size = VM_PAGE_SIZE,
-	};
 
 	map(_metadata, ctx, 1, guest_page_entry(1, RW));
 	EXPECT_TRUE(writes(ctx, 1, 1));
-	ASSERT_EQ(0, ioctl(ctx->edu.container_fd, VFIO_IOMMU_MAP_DMA, &dma_map));
-	EXPECT_FALSE(writes(ctx, 2, 2));
+	/* Free in one of them, taken in the other. */
+	ASSERT_EQ(0, vfio_dev_map(&ctx->edu, guest_page(ctx, 2), page_iova(1),
+				  2 * VM_PAGE_SIZE));
+	EXPECT_FALSE(writes(ctx, 2, 3));
 	EXPECT_TRUE(writes(ctx, 1, 1));
+	ASSERT_EQ(0, vfio_dev_unmap(&ctx->edu, page_iova(1), 2 * VM_PAGE_SIZE));
+	EXPECT_TRUE(writes(ctx, 1, 1));
+}
+
+/* Nor does what else it may do to the container that the device came from. */
+TEST_F(dma, vfio_container_is_apart)
+{
+	struct ctx *ctx = &self->ctx;
+	int group;
+
+	map(_metadata, ctx, 1, guest_page_entry(1, RW));
+	ASSERT_EQ(0, vfio_dev_map(&ctx->edu, guest_page(ctx, 2), page_iova(1),
+				  2 * VM_PAGE_SIZE));
+	group = vfio_group_open(other_bdf());
+	ASSERT_LE(0, group);
+	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_SET_CONTAINER,
+			   &ctx->edu.container_fd));
+	EXPECT_FALSE(writes(ctx, 2, 3));
+	EXPECT_TRUE(writes(ctx, 1, 1));
+	ASSERT_EQ(0, vfio_dev_unmap(&ctx->edu, page_iova(1), 2 * VM_PAGE_SIZE));
+	EXPECT_TRUE(writes(ctx, 1, 1));
+	ASSERT_EQ(0, ioctl(group, VFIO_GROUP_UNSET_CONTAINER));
+	close(group);
+	EXPECT_TRUE(writes(ctx, 1, 1));
+	EXPECT_EQ(-1, ioctl(ctx->edu.group_fd, VFIO_GROUP_UNSET_CONTAINER));
+	EXPECT_EQ(EBUSY, errno);
+	EXPECT_TRUE(writes(ctx, 1, 1));
+	EXPECT_EQ(0, stats_now(ctx).taken);
 }
 
 TEST_F(dma, one_frame_at_two_iovas)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "edu.h"
+#include "iommufd.h"
 
 #define EDU_DMA_SRC	0x80
 #define EDU_DMA_DST	0x88
@@ -24,7 +25,15 @@
 /* The device takes 100 ms; under emulation a good deal more can pass. */
 #define POLL_MAX	4000
 
-static int open_group(const char *bdf)
+static enum vfio_way vfio_way;
+
+bool vfio_use(enum vfio_way way)
+{
+	vfio_way = way;
+	return way == VFIO_BY_GROUP || !access("/dev/iommu", F_OK);
+}
+
+int vfio_group_open(const char *bdf)
 {
 	char path[PATH_MAX], link[PATH_MAX];
 	ssize_t len;
@@ -38,7 +47,7 @@ static int open_group(const char *bdf)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
-static int enable_bus_master(struct vfio_dev *dev)
+int vfio_dev_start(struct vfio_dev *dev)
 {
 	struct vfio_region_info info = {
 		.argsz = sizeof(info),
@@ -62,15 +71,27 @@ static int enable_bus_master(struct vfio_dev *dev)
 	return 0;
 }
 
+static int open_by_cdev(struct vfio_dev *dev, const char *bdf)
+{
+	dev->container_fd = iommufd_open();
+	dev->device_fd = cdev_open(bdf);
+	if (dev->container_fd < 0 || dev->device_fd < 0 ||
+	    cdev_bind(dev->device_fd, dev->container_fd, &dev->dev_id) ||
+	    iommufd_ioas_alloc(dev->container_fd, &dev->ioas) ||
+	    cdev_attach(dev->device_fd, dev->ioas))
+		return -1;
+	return vfio_dev_start(dev);
+}
+
 /* Returns 0, or -1 with errno set; vfio_dev_close() cleans up in both cases. */
 int vfio_dev_open(struct vfio_dev *dev, const char *bdf)
 {
-	*dev = (struct vfio_dev){
-		.container_fd = -1, .group_fd = -1, .device_fd = -1,
-	};
+	*dev = VFIO_DEV_NONE;
+	if (vfio_way == VFIO_BY_CDEV)
+		return open_by_cdev(dev, bdf);
 
 	dev->container_fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	dev->group_fd = open_group(bdf);
+	dev->group_fd = vfio_group_open(bdf);
 	if (dev->container_fd < 0 || dev->group_fd < 0 ||
 	    ioctl(dev->group_fd, VFIO_GROUP_SET_CONTAINER, &dev->container_fd) ||
 	    ioctl(dev->container_fd, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
@@ -78,7 +99,7 @@ int vfio_dev_open(struct vfio_dev *dev, const char *bdf)
 	dev->device_fd = ioctl(dev->group_fd, VFIO_GROUP_GET_DEVICE_FD, bdf);
 	if (dev->device_fd < 0)
 		return -1;
-	return enable_bus_master(dev);
+	return vfio_dev_start(dev);
 }
 
 void vfio_dev_close(struct vfio_dev *dev)
@@ -89,9 +110,35 @@ void vfio_dev_close(struct vfio_dev *dev)
 		close(dev->group_fd);
 	if (dev->container_fd >= 0)
 		close(dev->container_fd);
-	*dev = (struct vfio_dev){
-		.container_fd = -1, .group_fd = -1, .device_fd = -1,
+	*dev = VFIO_DEV_NONE;
+}
+
+int vfio_dev_map(struct vfio_dev *dev, void *mem, __u64 iova, __u64 size)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof(map),
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (__u64)mem,
+		.iova = iova,
+		.size = size,
 	};
+
+	if (dev->ioas)
+		return iommufd_map(dev->container_fd, dev->ioas, mem, iova, size);
+	return ioctl(dev->container_fd, VFIO_IOMMU_MAP_DMA, &map);
+}
+
+int vfio_dev_unmap(struct vfio_dev *dev, __u64 iova, __u64 size)
+{
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof(unmap),
+		.iova = iova,
+		.size = size,
+	};
+
+	if (dev->ioas)
+		return iommufd_unmap(dev->container_fd, dev->ioas, iova, size);
+	return ioctl(dev->container_fd, VFIO_IOMMU_UNMAP_DMA, &unmap);
 }
 
 static bool edu_set(struct vfio_dev *dev, unsigned int reg, __u64 value)

@@ -19,6 +19,7 @@
 
 #include "aperture.h"
 #include "fail_nth.h"
+#include "iommufd.h"
 #include "module.h"
 
 /* Window page and guest page that are mapped before, and not asked to go. */
@@ -601,6 +602,60 @@ TEST_F_TIMEOUT(alloc, attach_another, LONG)
 	EXPECT_TRUE(reached(ctx, KEPT, KEPT));
 	vfio_dev_close(&other);
 	report(_metadata, sweep, true);
+}
+
+/*
+ * The VMM gives the group another page table, and the core has to put ours back. Not
+ * with all that follows failing, too: then it cannot.
+ */
+FIXTURE(replace) {
+	struct ctx ctx;
+};
+
+FIXTURE_SETUP(replace)
+{
+	if (fail_nth_missing())
+		SKIP(return, "%s", fail_nth_missing());
+	if (!vfio_use(VFIO_BY_CDEV))
+		SKIP(return, "this kernel has no iommufd");
+	start(_metadata, &self->ctx);
+}
+
+FIXTURE_TEARDOWN(replace)
+{
+	end(_metadata, &self->ctx);
+}
+
+TEST_F_TIMEOUT(replace, by_the_vmm, LONG)
+{
+	struct ctx *ctx = &self->ctx;
+	struct vfio_dev *edu = &ctx->edu;
+	struct sweep sweep = {};
+	__u64 taken;
+	__u32 ioas;
+	int ret;
+
+	ASSERT_EQ(0, iommufd_ioas_alloc(edu->container_fd, &ioas));
+	while (sweep_next(&sweep)) {
+		sweep_arm(&sweep);
+		ret = cdev_attach(edu->device_fd, ioas);
+		sweep_disarm(&sweep);
+		taken = stats_now(ctx).taken;
+		if (refused(&sweep, ret))
+			EXPECT_TRUE(ONE_OF(errno, ENOMEM, EFAULT));
+		if (!ret)
+			EXPECT_EQ(1, taken);
+		EXPECT_EQ(!taken, reached(ctx, KEPT, KEPT));
+		check_pins(_metadata, ctx, 1);
+		if (!taken)
+			continue;
+		ASSERT_EQ(0, __detach(ctx->fd, 0, ctx->edu_host));
+		ASSERT_EQ(0, cdev_detach(edu->device_fd));
+		ASSERT_EQ(0, cdev_attach(edu->device_fd, edu->ioas));
+		ASSERT_EQ(0, attach_edu(ctx, 0));
+		enable_and_map(_metadata, ctx);
+	}
+	report(_metadata, &sweep, true);
 }
 
 /* Where VFIO maps a page, before the guest takes charge. */

@@ -24,6 +24,7 @@
 #define NR_FILES	5
 #define NR_PAGES	10
 
+/* By cdev, the container is the iommufd. */
 enum which { VM, CONTAINER, GROUP, DEVICE, PVIOMMU };
 
 static void close_fd(int *fd)
@@ -80,7 +81,7 @@ FIXTURE_TEARDOWN(order)
 
 /* One set-up, its files closed in the order @files. */
 static void close_in_order(struct __test_metadata *_metadata,
-			   const enum which *files)
+			   const enum which *files, int nr)
 {
 	long pins = pins_now();
 	bool confined = true;
@@ -92,12 +93,13 @@ static void close_in_order(struct __test_metadata *_metadata,
 	table_fill(&ctx, 0, NR_PAGES);
 	ASSERT_EQ(NR_PAGES, hc_sync(&ctx, 0, NR_PAGES));
 	ASSERT_EQ(pins + NR_PAGES, pins_now());
-	for (i = 0; i < NR_FILES; i++) {
+	for (i = 0; i < nr; i++) {
 		close_one(&ctx, files[i]);
 		confined &= files[i] != PVIOMMU;
 		EXPECT_EQ(pins + (confined ? NR_PAGES : 0), pins_now()) {
 			TH_LOG("order %d %d %d %d %d, after %d", files[0],
-			       files[1], files[2], files[3], files[4], i + 1);
+			       files[1], files[2], files[3],
+			       nr > 4 ? files[4] : -1, i + 1);
 		}
 	}
 	EXPECT_EQ(0, locked_kib());
@@ -105,25 +107,24 @@ static void close_in_order(struct __test_metadata *_metadata,
 	vfio_dev_close(&ctx.edu);
 }
 
-/* All orders of files[at] and those behind it. */
-static void permute(struct __test_metadata *_metadata, enum which *files, int at,
-		    int *orders)
+/* All orders of files[at] and those behind it; every one of @step is tried. */
+static void permute(struct __test_metadata *_metadata, enum which *files, int nr,
+		    int at, int step, int *orders)
 {
 	enum which tmp;
 	int i;
 
-	if (at == NR_FILES) {
-		/* A slow kernel is shown some. */
-		if (*orders % (NR_ORDERS / test_rounds(NR_ORDERS)) == 0)
-			close_in_order(_metadata, files);
+	if (at == nr) {
+		if (*orders % step == 0)
+			close_in_order(_metadata, files, nr);
 		++*orders;
 		return;
 	}
-	for (i = at; i < NR_FILES; i++) {
+	for (i = at; i < nr; i++) {
 		tmp = files[at];
 		files[at] = files[i];
 		files[i] = tmp;
-		permute(_metadata, files, at + 1, orders);
+		permute(_metadata, files, nr, at + 1, step, orders);
 		files[i] = files[at];
 		files[at] = tmp;
 	}
@@ -136,7 +137,39 @@ TEST_F_TIMEOUT(order, all, 120)
 
 	files[variant->first] = files[0];
 	files[0] = variant->first;
-	permute(_metadata, files, 1, &orders);
+	/* A slow kernel is shown some. */
+	permute(_metadata, files, NR_FILES, 1, NR_ORDERS / test_rounds(NR_ORDERS),
+		&orders);
+	EXPECT_EQ(NR_ORDERS, orders);
+}
+
+FIXTURE(order_by) {
+};
+
+FIXTURE_VARIANT(order_by) {
+	enum vfio_way way;
+};
+
+FIXTURE_VARIANT_ADD(order_by, cdev) { .way = VFIO_BY_CDEV };
+
+FIXTURE_SETUP(order_by)
+{
+	if (!vfio_use(variant->way))
+		SKIP(return, "this kernel has no iommufd");
+}
+
+FIXTURE_TEARDOWN(order_by)
+{
+}
+
+/* A slow kernel is shown one for each file that is the first. */
+TEST_F_TIMEOUT(order_by, all, 120)
+{
+	enum which files[] = { VM, CONTAINER, DEVICE, PVIOMMU };
+	int orders = 0;
+
+	permute(_metadata, files, 4, 0, test_rounds(NR_ORDERS) < NR_ORDERS ? 6 : 1,
+		&orders);
 	EXPECT_EQ(NR_ORDERS, orders);
 }
 

@@ -11,6 +11,7 @@
 
 #include "aperture.h"
 #include "load.h"
+#include "module.h"
 
 #define ROUNDS	2000
 
@@ -239,6 +240,77 @@ TEST_F_TIMEOUT(race, detach_and_sync, 120)
 			load_wait(&load.mapped, 1);
 	}
 	end_sync(_metadata, &load);
+}
+
+/*
+ * A VMM can move a group through VFIO, without a lock of ours. Meanwhile it may not be
+ * flushed for, so what was unmapped must not be unpinned. A module holds the IOMMU
+ * core's lock on the group, as such a move does.
+ */
+FIXTURE(moving) {
+	struct module module;
+	struct ctx ctx;
+};
+
+FIXTURE_VARIANT(moving) {
+	struct vm_args args;
+	__s64 result;
+};
+
+#define MOVING	10
+
+FIXTURE_VARIANT_ADD(moving, unmap) {
+	.args = { KVM_HC_PVIOMMU, PVIOMMU_OP_SYNC, 0, MOVING, PVIOMMU_SYNC_UNMAP },
+	.result = MOVING,
+};
+
+FIXTURE_VARIANT_ADD(moving, sync) {
+	.args = { KVM_HC_PVIOMMU, PVIOMMU_OP_SYNC, 0, MOVING },
+	.result = MOVING,
+};
+
+FIXTURE_VARIANT_ADD(moving, disable) {
+	.args = { KVM_HC_PVIOMMU, PVIOMMU_OP_DISABLE },
+};
+
+FIXTURE_SETUP(moving)
+{
+	struct ctx *ctx = &self->ctx;
+
+	self->module = module_read("pviommu_test_hold");
+	/* Left over by a test that was ended. */
+	if (!module_loaded(&self->module))
+		ASSERT_EQ(0, module_load(&self->module));
+	ASSERT_EQ(0, ctx_open(ctx, true));
+	ASSERT_EQ(0, setup_enabled(ctx, 0));
+	table_fill(ctx, 0, MOVING);
+	ASSERT_EQ(MOVING, hc_sync(ctx, 0, MOVING));
+}
+
+FIXTURE_TEARDOWN(moving)
+{
+	EXPECT_EQ(0, module_set(&self->module, "hold", "none"));
+	ctx_close_all(&self->ctx);
+	EXPECT_EQ(0, module_unload(&self->module));
+	EXPECT_EQ(self->ctx.pins, pins_now());
+	EXPECT_EQ(0, locked_kib());
+}
+
+TEST_F(moving, nothing_is_unpinned)
+{
+	struct ctx *ctx = &self->ctx;
+	struct vcpu_call call;
+
+	table_clear(ctx, 0, MOVING);
+	ASSERT_EQ(0, module_set(&self->module, "hold", edu_bdf()));
+	vcpu_call_start(&call, &ctx->vm.vcpu, variant->args);
+	/* It gets as far as it can. */
+	usleep(500000);
+	EXPECT_FALSE(atomic_load(&call.done));
+	EXPECT_EQ(ctx->pins + MOVING, pins_now());
+	ASSERT_EQ(0, module_set(&self->module, "hold", "none"));
+	EXPECT_EQ(variant->result, vcpu_call_end(&call));
+	EXPECT_EQ(ctx->pins, pins_now());
 }
 
 TEST_F_TIMEOUT(race, reset_and_sync, 120)

@@ -24,8 +24,17 @@ FIXTURE(unbind) {
 	struct ctx ctx;
 };
 
+FIXTURE_VARIANT(unbind) {
+	enum vfio_way way;
+};
+
+FIXTURE_VARIANT_ADD(unbind, group) { .way = VFIO_BY_GROUP };
+FIXTURE_VARIANT_ADD(unbind, cdev) { .way = VFIO_BY_CDEV };
+
 FIXTURE_SETUP(unbind)
 {
+	if (!vfio_use(variant->way))
+		SKIP(return, "this kernel has no iommufd");
 	ASSERT_EQ(0, ctx_open(&self->ctx, true));
 	ASSERT_EQ(0, setup_enabled(&self->ctx, 0));
 }
