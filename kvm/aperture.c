@@ -60,7 +60,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	mutex_init(&ap->lock);
 	pviommu_watch_init(ap);
 	pviommu_fault_init(ap);
-	pviommu_domain_init(&ap->domain, vm->kvm);
+	pviommu_domain_init(&ap->domain, vm->kvm, base, npages);
 	xa_init(&ap->shadow);
 	return ap;
 }
@@ -73,7 +73,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_create);
 void pviommu_aperture_destroy(struct pviommu_aperture *ap)
 {
 	pviommu_watch_stop(ap);
-	pviommu_sync_forget(ap);
+	pviommu_shadow_forget(ap);
 	pviommu_sync_batch_free(ap->batch);
 	mutex_destroy(&ap->lock);
 	kfree(ap);

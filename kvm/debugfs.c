@@ -47,6 +47,9 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(noncoherent);
 	show(waiting);
 	show(taken);
+	show(large);
+	show(large_mapped);
+	show(large_broken);
 #undef show
 	return 0;
 }

@@ -2,11 +2,20 @@
 /*
  * An aperture's IOMMU domain: the only writer of its page table.
  *
- * 4 KiB leaves only. VT-d makes a 2 MiB leaf of any 512 aligned contiguous pages
- * that it is given in one call, and a later unmap of a part takes all of it and
- * walks the mapped memory as if it were a page table; AMD's v1 table makes a
- * leaf of any power of two. So the page sizes of the domain are cut down to
- * 4 KiB, and a call never maps as much as 2 MiB.
+ * Leaves are of 4 KiB, unless the caller knows better. VT-d makes a 2 MiB leaf of any
+ * 512 aligned contiguous pages that it is given in one call, and a later unmap of a
+ * part takes all of it and walks the mapped memory as if it were a page table; AMD's
+ * v1 table makes a leaf of any power of two. So the page sizes of the domain are cut
+ * down to 4 KiB and 2 MiB (VT-d adds 1 GiB again when a group is attached), and a call
+ * never maps as much as 2 MiB: but for pviommu_domain_map_large(), which maps exactly
+ * that. What it has mapped is unmapped in one piece, too.
+ *
+ * Where small pages were mapped the drivers keep a table, when all of it is empty. To
+ * make room for a large leaf VT-d's frees that before it flushes: a device that walks
+ * it would find whatever is in that page by then. It does better when 2 MiB are
+ * unmapped in one call: the table is freed after our flush. So that is done first. It
+ * must not be a hole that is unmapped, since that grows (see undo_map()), so a page is
+ * mapped before. AMD's v1 table needs none of this, and comes to no harm.
  *
  * Unmapping is in two steps. The caller clears PTEs with pviommu_domain_unmap(), as
  * often as it likes, flushes once with pviommu_domain_flush(), and unpins only
@@ -30,6 +39,7 @@
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
 #include <kunit/visibility.h>
+#include <linux/bitmap.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
@@ -55,14 +65,37 @@ struct domain_group {
  * pviommu_domain_init() - prepare a domain that does not exist yet
  * @domain: zeroed
  * @kvm: the VM, kept by the caller for as long as @domain is used
+ * @base: first IOVA of the window, bytes: nothing will be mapped outside of it
+ * @npages: pages of the window
  */
-void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm)
+void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
+			 u64 base, u64 npages)
 {
 	mutex_init(&domain->lock);
 	INIT_LIST_HEAD(&domain->groups);
 	domain->kvm = kvm;
+	domain->base = base;
+	domain->npages = npages;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_init);
+
+/* The 2 MiB of the window that an IOVA is in; the window begins with one. */
+static unsigned long unit_of(const struct pviommu_domain *domain, u64 iova)
+{
+	return (iova - domain->base) / SZ_2M;
+}
+
+static int alloc_tables(struct pviommu_domain *domain)
+{
+	u64 units = DIV_ROUND_UP_ULL(domain->npages << PAGE_SHIFT, SZ_2M);
+
+	domain->tables = NULL;
+	if (!IS_ALIGNED(domain->base, SZ_2M))
+		return 0;
+	domain->tables = kvcalloc(BITS_TO_LONGS(units), sizeof(long),
+				  GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	return domain->tables ? 0 : -ENOMEM;
+}
 
 /*
  * Make a domain ours. Takes over @iommu, if that fails too.
@@ -72,13 +105,14 @@ VISIBLE_IF_KUNIT int pviommu_domain_adopt(struct pviommu_domain *domain,
 {
 	domain->sg = kvcalloc(PVIOMMU_DOMAIN_MAX_PAGES, sizeof(*domain->sg),
 			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!domain->sg) {
+	if (!domain->sg || alloc_tables(domain)) {
+		kvfree(domain->sg);
 		iommu_domain_free(iommu);
 		return -ENOMEM;
 	}
 	sg_init_table(domain->sg, PVIOMMU_DOMAIN_MAX_PAGES);
 
-	iommu->pgsize_bitmap = SZ_4K;
+	iommu->pgsize_bitmap = SZ_4K | (iommu->pgsize_bitmap & SZ_2M);
 	iommu_set_fault_handler(iommu, pviommu_fault_handler, NULL);
 	domain->iommu = iommu;
 	domain->noncoherent = false;
@@ -135,6 +169,7 @@ void pviommu_domain_free(struct pviommu_domain *domain)
 	iommu_domain_free(domain->iommu);
 	domain->iommu = NULL;
 	kvfree(domain->sg);
+	kvfree(domain->tables);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_free);
 
@@ -453,8 +488,12 @@ static bool unmap(struct pviommu_domain *domain, u64 iova, size_t size,
 	 */
 	gather->queued = true;
 	unmapped = iommu_unmap_fast(domain->iommu, iova, size, gather);
-	if (likely(unmapped == size))
+	if (likely(unmapped == size)) {
+		/* VT-d's driver has put its table on the gather's list. */
+		if (domain->tables && size == SZ_2M && IS_ALIGNED(iova, SZ_2M))
+			clear_bit(unit_of(domain, iova), domain->tables);
 		return true;
+	}
 
 	pr_err_ratelimited("IOMMU driver unmapped %#zx of %#zx bytes at %#llx\n",
 			   unmapped, size, iova);
@@ -492,7 +531,8 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_unmap_begin);
  * pviommu_domain_unmap() - clear PTEs, without a flush
  * @domain: the domain, after pviommu_domain_unmap_begin()
  * @iova: bytes
- * @size: bytes; all of it is mapped
+ * @size: bytes, at most 2 MiB; all of it is mapped; none of it large, or all of one
+ *	large leaf
  * @gather: of pviommu_domain_unmap_begin()
  *
  * Return: true if it was done. Otherwise the pages must stay pinned.
@@ -543,6 +583,29 @@ static bool undo_map(struct pviommu_domain *domain, u64 iova,
 	return clean;
 }
 
+/* The same for 2 MiB: small pages or a large leaf, all of it goes. */
+static bool undo_map_large(struct pviommu_domain *domain, u64 iova)
+{
+	struct iommu_iotlb_gather gather;
+	bool present = false, clean;
+	unsigned int i;
+
+	for (i = 0; i < SZ_2M / SZ_4K && !present; i++)
+		present = iommu_iova_to_phys(domain->iommu, iova + i * SZ_4K);
+	if (!present)
+		return true;
+
+	iommu_iotlb_gather_init(&gather);
+	clean = unmap(domain, iova, SZ_2M, &gather);
+	flush(domain, iova, SZ_2M, &gather);
+	return clean;
+}
+
+static int prot_of(bool write, bool read)
+{
+	return IOMMU_CACHE | (read ? IOMMU_READ : 0) | (write ? IOMMU_WRITE : 0);
+}
+
 /* Physically contiguous pages become one element. Returns their number. */
 static unsigned int fill_sg(struct scatterlist *sg, struct page **pages,
 			    unsigned int npages)
@@ -580,8 +643,7 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 		       struct page **pages, unsigned int npages, bool write,
 		       bool read, bool *stuck)
 {
-	int prot = IOMMU_CACHE | (read ? IOMMU_READ : 0) |
-		   (write ? IOMMU_WRITE : 0);
+	int prot = prot_of(write, read);
 	size_t size = npages * SZ_4K;
 	unsigned int nents;
 	ssize_t mapped;
@@ -593,6 +655,12 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 		mutex_unlock(&domain->lock);
 		*stuck = false;
 		return -ENOTCONN;
+	}
+	if (domain->tables) {
+		unsigned long unit = unit_of(domain, iova);
+
+		bitmap_set(domain->tables, unit,
+			   unit_of(domain, iova + size - 1) - unit + 1);
 	}
 	/* A single page is the most frequent case, and needs no list. */
 	if (npages == 1) {
@@ -612,3 +680,75 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_map);
+
+/**
+ * pviommu_domain_takes_large() - can there be 2 MiB leaves?
+ * @domain: the domain
+ *
+ * Return: whether pviommu_domain_map_large() may be called for multiples of 2 MiB.
+ */
+bool pviommu_domain_takes_large(const struct pviommu_domain *domain)
+{
+	/* VT-d's driver says it when a group is attached. */
+	return domain->tables && domain->iommu->pgsize_bitmap & SZ_2M;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_takes_large);
+
+/* An empty table of small pages is in the way of a large leaf. */
+static int remove_table(struct pviommu_domain *domain, u64 iova,
+			phys_addr_t phys, int prot)
+{
+	struct iommu_iotlb_gather gather;
+	bool unmapped;
+	int ret;
+
+	if (!test_bit(unit_of(domain, iova), domain->tables))
+		return 0;
+	ret = iommu_map(domain->iommu, iova, phys, SZ_4K, prot,
+			GFP_KERNEL_ACCOUNT);
+	if (ret)
+		return ret;
+
+	iommu_iotlb_gather_init(&gather);
+	unmapped = unmap(domain, iova, SZ_2M, &gather);
+	flush(domain, iova, SZ_2M, &gather);
+	return unmapped ? 0 : -EIO;
+}
+
+/**
+ * pviommu_domain_map_large() - map 2 MiB of pinned pages as one leaf, or none of them
+ * @domain: the domain; pviommu_domain_takes_large()
+ * @iova: a multiple of 2 MiB, bytes; nothing is mapped in all of the 2 MiB
+ * @page: the first of 512 that are side by side, its physical address a multiple of
+ *	2 MiB
+ * @write: the device may write
+ * @read: the device may read
+ * @stuck: as for pviommu_domain_map()
+ *
+ * Context: may sleep; one caller at a time.
+ * Return: 0, or an errno, as for pviommu_domain_map(): unless @stuck, nothing can be
+ * reached then. From now on pviommu_domain_unmap() takes all of it, or fails.
+ */
+int pviommu_domain_map_large(struct pviommu_domain *domain, u64 iova,
+			     struct page *page, bool write, bool read,
+			     bool *stuck)
+{
+	phys_addr_t phys = page_to_phys(page);
+	int prot = prot_of(write, read);
+	int ret;
+
+	*stuck = false;
+	mutex_lock(&domain->lock);
+	look_at_groups(domain);
+	if (is_deserted(domain)) {
+		mutex_unlock(&domain->lock);
+		return -ENOTCONN;
+	}
+	ret = remove_table(domain, iova, phys, prot) ?:
+	      iommu_map(domain->iommu, iova, phys, SZ_2M, prot,
+			GFP_KERNEL_ACCOUNT);
+	if (ret)
+		*stuck = !undo_map_large(domain, iova);
+	mutex_unlock(&domain->lock);
+	return ret;
+}

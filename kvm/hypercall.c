@@ -35,7 +35,8 @@ static s64 op_probe(struct kvm_vcpu *vcpu, struct pviommu_vm *vm,
 	const struct pviommu_probe_info info = {
 		.version = PVIOMMU_ABI_VERSION,
 		.nr_apertures = nr_apertures,
-		.features = PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS,
+		.features = PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS |
+			    PVIOMMU_FEATURE_LARGE,
 		.sync_max_pages = PVIOMMU_SYNC_MAX_PAGES,
 		.sync_max_ranges = PVIOMMU_SYNC_MAX_RANGES,
 	};

@@ -8,6 +8,7 @@
  *   aperture.c		an aperture: window, budget, life
  *   table.c		the guest's table, as memory
  *   sync.c		the table is compared with the shadow, and the hardware follows
+ *   shadow.c		what is mapped, as memory
  *   domain.c		an aperture's IOMMU domain
  *   device.c		devices: taken from VFIO, and left blocked
  *   group.c		IOMMU groups: which may join, and their move
@@ -67,7 +68,7 @@ static_assert(PAGE_SIZE == 4096);
 #define PVIOMMU_SYNC_MAX_PAGES	512U
 #define PVIOMMU_SYNC_MAX_RANGES	256U
 
-/* Less than 2 MiB: see domain.c. */
+/* Less than 2 MiB, of which VT-d would make a large leaf: see domain.c. */
 #define PVIOMMU_DOMAIN_MAX_PAGES	256U
 
 struct pviommu_aperture;
@@ -129,6 +130,10 @@ struct pviommu_vm {
  * @kvm: told when @iommu cannot enforce cache coherency
  * @noncoherent: it was told
  * @sg: PVIOMMU_DOMAIN_MAX_PAGES elements of scratch memory
+ * @base: first IOVA of the window, bytes
+ * @npages: pages of the window
+ * @tables: bit n is set if the IOMMU driver may keep a table of small pages for the
+ *	n-th 2 MiB of the window. NULL if no 2 MiB leaf can be in it.
  */
 struct pviommu_domain {
 	struct mutex lock;	/* see above */
@@ -139,6 +144,9 @@ struct pviommu_domain {
 	struct kvm *kvm;
 	bool noncoherent;
 	struct scatterlist *sg;
+	u64 base;
+	u64 npages;
+	unsigned long *tables;
 };
 
 /**
@@ -272,8 +280,10 @@ s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags);
 s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max);
 void pviommu_sync_abandon(struct pviommu_aperture *ap);
-void pviommu_sync_forget(struct pviommu_aperture *ap);
 int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages);
+
+/* shadow.c; the rest is in shadow.h */
+void pviommu_shadow_forget(struct pviommu_aperture *ap);
 
 /* table.c */
 s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva);
@@ -281,7 +291,8 @@ s32 pviommu_table_read(struct kvm *kvm, gpa_t gpa, __le64 *to, unsigned int nr);
 s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len);
 
 /* domain.c */
-void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm);
+void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
+			 u64 base, u64 npages);
 int pviommu_domain_create(struct pviommu_domain *domain, struct device *dev);
 void pviommu_domain_free(struct pviommu_domain *domain);
 bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
@@ -298,6 +309,10 @@ int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
 int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 		       struct page **pages, unsigned int npages, bool write,
 		       bool read, bool *stuck);
+bool pviommu_domain_takes_large(const struct pviommu_domain *domain);
+int pviommu_domain_map_large(struct pviommu_domain *domain, u64 iova,
+			     struct page *page, bool write, bool read,
+			     bool *stuck);
 void pviommu_domain_unmap_begin(struct pviommu_domain *domain,
 				struct iommu_iotlb_gather *gather);
 bool pviommu_domain_unmap(struct pviommu_domain *domain, u64 iova, size_t size,
@@ -363,8 +378,8 @@ void pviommu_debugfs_add_aperture(struct pviommu_aperture *ap);
 int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm);
 void pviommu_vm_withdraw(struct pviommu_vm *vm);
 s32 pviommu_sync_gup_rc(long err);
-struct page *pviommu_sync_peek(struct pviommu_aperture *ap, u64 index,
-			       u64 *entry);
+struct page *pviommu_shadow_peek(struct pviommu_aperture *ap, u64 index,
+				 u64 *entry, bool *large);
 int pviommu_domain_adopt(struct pviommu_domain *domain,
 			 struct iommu_domain *iommu);
 #endif

@@ -21,6 +21,11 @@
  * under a tight budget; and since a sync is idempotent, the cure for any error is
  * to sync again.
  *
+ * Where the guest promises that 512 entries are set and cleared as one unit, and its
+ * memory allows, they become one leaf of the IOMMU's. The promise is believed as little
+ * as anything else: such a leaf goes as a whole whenever one of its pages has to go,
+ * and all of its pages are pinned until then. See domain.c for why.
+ *
  * With PVIOMMU_SYNC_UNMAP the third step is left out. Such a sync never pins, so
  * a guest can call it where it must not fail, with interrupts off.
  *
@@ -36,12 +41,7 @@
 #include <linux/slab.h>
 
 #include "pviommu.h"
-
-#define LEAF_ENTRIES	PVIOMMU_ENTRIES_PER_LEAF
-
-/* What of an entry matters to the hardware. */
-#define ENTRY_PERM	(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
-#define ENTRY_MASK	(ENTRY_PERM | PVIOMMU_ENTRY_GFN)
+#include "shadow.h"
 
 /*
  * Every pin of a small page takes GUP_PIN_COUNTING_BIAS of its 31-bit reference
@@ -50,43 +50,14 @@
  */
 #define MAX_PAGE_REFS	(65536 * GUP_PIN_COUNTING_BIAS)
 
-/*
- * Empty leaves of the shadow are kept, since entries come and go, but no more of
- * them than this: a guest must not make us allocate for a window that it cannot
- * fill.
- */
-#define SPARE_LEAVES	64
-
 /* Pages that freeing a leaf of the shadow counts for, where time is bounded. */
 #define LEAF_COST	16
 
-/**
- * struct pviommu_shadow - what is mapped at one window page
- * @entry: ENTRY_MASK bits that it was mapped for; 0 if nothing is mapped
- * @generation: of the memslots when @page was found to be behind the frame
- * @page: pinned
+/*
+ * A page that goes takes its large leaf with it, and one call can name pages of many.
+ * So many leaves go in one call, and the guest has to call again.
  */
-struct pviommu_shadow {
-	u64 entry;
-	u64 generation;
-	struct page *page;
-};
-
-/**
- * struct pviommu_shadow_leaf - the shadow of 512 window pages
- * @table: GPA of the guest's leaf: a directory entry, once set, does not change
- * @at: index in pviommu_aperture::shadow
- * @nr: entries that are mapped
- * @spare: in pviommu_aperture::spare_leaves while @nr is 0
- * @entries: the shadow
- */
-struct pviommu_shadow_leaf {
-	gpa_t table;
-	unsigned long at;
-	unsigned int nr;
-	struct list_head spare;
-	struct pviommu_shadow entries[LEAF_ENTRIES];
-};
+#define MAX_LARGE_GONE	2
 
 /**
  * struct sync_item - a window page on its way through a sync
@@ -105,12 +76,24 @@ struct sync_item {
 };
 
 /**
+ * struct gone - pages that were unmapped and are to be unpinned
+ * @entry: that the first of them was mapped for; the others follow it
+ * @page: the first
+ * @n: number of pages, side by side in the guest and in memory
+ */
+struct gone {
+	u64 entry;
+	struct page *page;
+	unsigned int n;
+};
+
+/**
  * struct pviommu_sync_batch - scratch memory for one sync
  * @nr: number of @items
  * @items: in the order in which the guest named them
  * @table: entries as read
  * @pages: pages being pinned
- * @gone: shadow entries that were unmapped and are to be unpinned
+ * @gone: what has been unmapped
  * @ranges: SYNC_LIST's array as read
  */
 struct pviommu_sync_batch {
@@ -118,7 +101,7 @@ struct pviommu_sync_batch {
 	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
 	__le64 table[LEAF_ENTRIES];
 	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
-	struct pviommu_shadow gone[PVIOMMU_SYNC_MAX_PAGES];
+	struct gone gone[PVIOMMU_SYNC_MAX_PAGES];
 	struct pviommu_range ranges[PVIOMMU_SYNC_MAX_RANGES];
 };
 
@@ -135,83 +118,9 @@ void pviommu_sync_batch_free(struct pviommu_sync_batch *batch)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_free);
 
-static gfn_t entry_gfn(u64 entry)
-{
-	return (entry & PVIOMMU_ENTRY_GFN) >> PVIOMMU_ENTRY_GFN_SHIFT;
-}
-
 static struct pviommu_shadow *shadow_of(const struct sync_item *item)
 {
 	return &item->leaf->entries[item->index % LEAF_ENTRIES];
-}
-
-static void leaf_becomes_spare(struct pviommu_aperture *ap,
-			       struct pviommu_shadow_leaf *leaf)
-{
-	list_add_tail(&leaf->spare, &ap->spare_leaves);
-	ap->nr_spare_leaves++;
-}
-
-static void shadow_set(struct pviommu_aperture *ap, const struct sync_item *item,
-		       const struct pviommu_shadow *shadow)
-{
-	*shadow_of(item) = *shadow;
-	if (!item->leaf->nr++) {
-		list_del(&item->leaf->spare);
-		ap->nr_spare_leaves--;
-	}
-}
-
-static void shadow_clear(struct pviommu_aperture *ap,
-			 struct pviommu_shadow_leaf *leaf,
-			 struct pviommu_shadow *shadow)
-{
-	shadow->entry = 0;
-	if (!--leaf->nr)
-		leaf_becomes_spare(ap, leaf);
-}
-
-static struct pviommu_shadow_leaf *shadow_leaf_add(struct pviommu_aperture *ap,
-						   u64 index, gpa_t table)
-{
-	struct pviommu_shadow_leaf *leaf;
-
-	/* The guest is told, and must not fill the host's log. */
-	leaf = kvzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!leaf)
-		return NULL;
-	leaf->table = table;
-	leaf->at = index / LEAF_ENTRIES;
-	if (xa_err(xa_store(&ap->shadow, leaf->at, leaf, GFP_KERNEL_ACCOUNT))) {
-		kvfree(leaf);
-		return NULL;
-	}
-	ap->nr_leaves++;
-	leaf_becomes_spare(ap, leaf);
-	return leaf;
-}
-
-/* Only one in which nothing is mapped. */
-static void shadow_leaf_free(struct pviommu_aperture *ap,
-			     struct pviommu_shadow_leaf *leaf)
-{
-	xa_erase(&ap->shadow, leaf->at);
-	list_del(&leaf->spare);
-	ap->nr_spare_leaves--;
-	ap->nr_leaves--;
-	kvfree(leaf);
-}
-
-/*
- * Not while the batch refers to leaves. No more work than the sync has made: it
- * has added or emptied them all.
- */
-static void trim_leaves(struct pviommu_aperture *ap)
-{
-	while (ap->nr_spare_leaves > SPARE_LEAVES)
-		shadow_leaf_free(ap, list_first_entry(&ap->spare_leaves,
-						      struct pviommu_shadow_leaf,
-						      spare));
 }
 
 static bool any_wanted(const __le64 *table, unsigned int nr)
@@ -260,7 +169,7 @@ static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
 	if (*rc || !any_wanted(table, nr))
 		return NULL;
 
-	leaf = shadow_leaf_add(ap, first, le64_to_cpu(gpa));
+	leaf = pviommu_shadow_add(ap, first, le64_to_cpu(gpa));
 	if (!leaf)
 		*rc = PVIOMMU_RC_NO_MEMORY;
 	return leaf;
@@ -395,26 +304,39 @@ static void collect_entry(struct pviommu_aperture *ap, u64 index,
 		verify(ap, item);
 }
 
-/* @first and @count have been checked, and the batch has room. */
-static void collect(struct pviommu_aperture *ap, u64 first, u64 count,
+/*
+ * Bring entries into the batch. False if there are more than it has room for: it
+ * ends before a leaf that is large, or could become so, rather than in it.
+ * @first and @count have been checked.
+ */
+static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 		    bool unmap)
 {
 	__le64 *table = ap->batch->table;
 
 	while (count) {
-		unsigned int n = min_t(u64, count, LEAF_ENTRIES -
-						   first % LEAF_ENTRIES);
+		unsigned int room = PVIOMMU_SYNC_MAX_PAGES - ap->batch->nr;
+		unsigned int n = min3(count, (u64)room,
+				      LEAF_ENTRIES - first % LEAF_ENTRIES);
 		struct pviommu_shadow_leaf *leaf;
 		unsigned int i;
 		s32 rc;
 
+		if (!room)
+			return false;
 		leaf = read_leaf(ap, first, n, unmap, &rc);
+		if (room < LEAF_ENTRIES && count >= LEAF_ENTRIES &&
+		    !(first % LEAF_ENTRIES) && leaf &&
+		    (leaf->large ||
+		     (!rc && table[0] & cpu_to_le64(PVIOMMU_ENTRY_LARGE))))
+			return false;
 		for (i = 0; i < n; i++)
 			collect_entry(ap, first + i, leaf, le64_to_cpu(table[i]),
 				      rc, unmap);
 		first += n;
 		count -= n;
 	}
+	return true;
 }
 
 /*
@@ -450,32 +372,41 @@ static void pins_released(struct pviommu_aperture *ap, unsigned int nr)
 	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
 }
 
-static void unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
+/* Returns the number of pages in @nr elements of the batch's @gone. */
+static unsigned int unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
 {
-	unsigned int i;
+	unsigned int i, j, pages = 0;
 
 	for (i = 0; i < nr; i++) {
-		struct pviommu_shadow *gone = &ap->batch->gone[i];
+		const struct gone *gone = &ap->batch->gone[i];
 		bool write = gone->entry & PVIOMMU_ENTRY_WRITE;
 
-		if (write && !mark_dirty(ap->vm->kvm, entry_gfn(gone->entry)))
-			atomic64_inc(&ap->vm->dirty_lost);
-		unpin_user_pages_dirty_lock(&gone->page, 1, write);
+		for (j = 0; write && j < gone->n; j++) {
+			if (!mark_dirty(ap->vm->kvm, entry_gfn(gone->entry) + j))
+				atomic64_inc(&ap->vm->dirty_lost);
+		}
+		unpin_user_page_range_dirty_lock(gone->page, gone->n, write);
+		pages += gone->n;
 	}
-	pins_released(ap, nr);
+	pins_released(ap, pages);
+	return pages;
 }
 
 static bool must_go(const struct sync_item *item)
 {
 	const struct pviommu_shadow *shadow;
 
-	if (!item->leaf)
+	/* The IOMMU driver has failed with it already. */
+	if (!item->leaf || item->rc == PVIOMMU_RC_HOST_ERROR)
 		return false;
 	shadow = shadow_of(item);
 	return shadow->entry && (shadow->entry != item->entry || item->stale);
 }
 
-/* Number of items from @i on that go, and are neighbours. */
+/*
+ * Number of items from @i on that go, and are neighbours: all in one large leaf, or
+ * none in any.
+ */
 static unsigned int removal_run(struct pviommu_sync_batch *batch,
 				unsigned int i)
 {
@@ -483,44 +414,93 @@ static unsigned int removal_run(struct pviommu_sync_batch *batch,
 	unsigned int n = 0;
 
 	while (i + n < batch->nr && item[n].index == item->index + n &&
-	       must_go(&item[n]))
+	       must_go(&item[n]) &&
+	       (item[n].leaf == item->leaf ||
+		(!item->leaf->large && !item[n].leaf->large)))
 		n++;
 	return n;
 }
 
-/* Clear PTEs, flush, unpin: never in another order. */
+/* Takes pages of one leaf, which are unmapped, out of the shadow. */
+static void pages_gone(struct pviommu_aperture *ap,
+		       struct pviommu_shadow_leaf *leaf, u64 index,
+		       unsigned int n, struct gone *gone)
+{
+	struct pviommu_shadow *shadow = &leaf->entries[index % LEAF_ENTRIES];
+	unsigned int i;
+
+	*gone = (struct gone){ shadow->entry, shadow->page, n };
+	for (i = 0; i < n; i++)
+		pviommu_shadow_clear(ap, leaf, &shadow[i]);
+}
+
+/* Still reachable for all we know: stays pinned. */
+static void removal_failed(struct pviommu_sync_batch *batch, unsigned int i,
+			   unsigned int n)
+{
+	struct sync_item *item = &batch->items[i];
+	unsigned int j;
+
+	for (j = 0; j < n; j++)
+		item[j].rc = PVIOMMU_RC_HOST_ERROR;
+	if (!item->leaf->large)
+		return;
+	/* Nor is anything known of the others in a large leaf. */
+	for (j = 0; j < batch->nr; j++) {
+		if (batch->items[j].leaf == item->leaf)
+			batch->items[j].rc = PVIOMMU_RC_HOST_ERROR;
+	}
+}
+
+/*
+ * Clear PTEs, flush, unpin: never in another order. A large leaf goes as a whole; what
+ * of it is wanted still, and is in the batch, comes back in small pages.
+ */
 static void remove_changed(struct pviommu_aperture *ap)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
 	struct iommu_iotlb_gather gather;
+	unsigned int gone = 0, large_gone = 0;
 	u64 lo = U64_MAX, hi = 0;
-	unsigned int gone = 0;
 	unsigned int i, j, n;
 
 	for (i = 0; i < batch->nr; i += max(n, 1U)) {
 		struct sync_item *item = &batch->items[i];
+		struct pviommu_shadow_leaf *leaf = item->leaf;
+		u64 first = item->index;
+		unsigned int count;
+		bool large;
 
 		n = removal_run(batch, i);
 		if (!n)
 			continue;
 
+		large = leaf->large;
+		if (large && large_gone++ == MAX_LARGE_GONE) {
+			batch->nr = i;
+			break;
+		}
+		first -= large ? first % LEAF_ENTRIES : 0;
+		count = large ? LEAF_ENTRIES : n;
+
 		if (lo > hi)
 			pviommu_domain_unmap_begin(&ap->domain, &gather);
 		ap->stats.unmap_calls++;
-		lo = min(lo, item->index);
-		hi = max(hi, item->index + n);
-		if (!pviommu_domain_unmap(&ap->domain,
-					  pviommu_iova(ap, item->index),
-					  (size_t)n << PAGE_SHIFT, &gather)) {
-			/* Still reachable for all we know: stays pinned. */
-			for (j = 0; j < n; j++)
-				item[j].rc = PVIOMMU_RC_HOST_ERROR;
+		lo = min(lo, first);
+		hi = max(hi, first + count);
+		if (!pviommu_domain_unmap(&ap->domain, pviommu_iova(ap, first),
+					  (size_t)count << PAGE_SHIFT, &gather)) {
+			removal_failed(batch, i, n);
 			continue;
 		}
-		for (j = 0; j < n; j++) {
-			batch->gone[gone++] = *shadow_of(&item[j]);
-			shadow_clear(ap, item[j].leaf, shadow_of(&item[j]));
+		if (large) {
+			ap->stats.large_broken += n < LEAF_ENTRIES;
+			pages_gone(ap, leaf, first, count, &batch->gone[gone++]);
+			continue;
 		}
+		for (j = 0; j < n; j++)
+			pages_gone(ap, item[j].leaf, first + j, 1,
+				   &batch->gone[gone++]);
 	}
 	if (lo > hi)
 		return;
@@ -528,8 +508,7 @@ static void remove_changed(struct pviommu_aperture *ap)
 	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, lo),
 			     (hi - lo) << PAGE_SHIFT, &gather);
 	ap->stats.flushes++;
-	ap->stats.unmapped += gone;
-	unpin_gone(ap, gone);
+	ap->stats.unmapped += unpin_gone(ap, gone);
 }
 
 /* Must item @i be mapped, and can that be done in one call with those from @first on? */
@@ -589,6 +568,70 @@ static unsigned int pin_side_by_side(struct pviommu_aperture *ap,
 	return got;
 }
 
+static bool contiguous(struct page **pages, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 1; i < n; i++) {
+		if (page_to_pfn(pages[i]) != page_to_pfn(pages[0]) + i)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Does the guest promise that @item and those behind it, of which there are @nr, are
+ * set and cleared as one unit, in a leaf in which nothing is mapped?
+ */
+static bool is_unit(const struct pviommu_aperture *ap,
+		    const struct sync_item *item, unsigned int nr)
+{
+	unsigned int i;
+
+	if (nr < LEAF_ENTRIES || item->index % LEAF_ENTRIES || item->leaf->nr ||
+	    !(item->entry & PVIOMMU_ENTRY_LARGE) ||
+	    entry_gfn(item->entry) % LEAF_ENTRIES ||
+	    !pviommu_domain_takes_large(&ap->domain))
+		return false;
+
+	for (i = 1; i < LEAF_ENTRIES; i++) {
+		if (item[i].rc || item[i].index != item->index + i ||
+		    item[i].entry != item->entry + ((u64)i << PAGE_SHIFT))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The first pages of a unit are pinned: pin the others, too, if all of it is 2 MiB of
+ * memory. False if not: nothing has changed then.
+ */
+static bool pin_unit(struct pviommu_aperture *ap, const struct sync_item *item,
+		     struct page **pages, unsigned int pinned)
+{
+	unsigned int had = pinned, got;
+	s32 rc;
+
+	/* Found out before the rest is pinned in vain. */
+	if (page_to_pfn(pages[0]) % LEAF_ENTRIES ||
+	    !contiguous(pages, pinned) ||
+	    ap->budget - ap->pinned < LEAF_ENTRIES - had ||
+	    pins_wanted(ap, LEAF_ENTRIES - had))
+		return false;
+
+	do {
+		got = pin_side_by_side(ap, item + pinned, LEAF_ENTRIES - pinned,
+				       pages + pinned, &rc);
+		pinned += got;
+	} while (got && pinned < LEAF_ENTRIES);
+	if (pinned == LEAF_ENTRIES && contiguous(pages, pinned))
+		return true;
+
+	unpin_user_pages(pages + had, pinned - had);
+	pins_released(ap, LEAF_ENTRIES - had);
+	return false;
+}
+
 /*
  * Pin and map a run: items from @item on, at most @max, that are neighbours in the
  * window and allow the same access. Returns the number of pages mapped, or 0 and
@@ -600,6 +643,10 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 {
 	struct page **pages = ap->batch->pages;
 	u64 generation = kvm_memslots(ap->vm->kvm)->generation;
+	bool write = item->entry & PVIOMMU_ENTRY_WRITE;
+	bool read = item->entry & PVIOMMU_ENTRY_READ;
+	u64 iova = pviommu_iova(ap, item->index);
+	bool large = is_unit(ap, item, max);
 	unsigned int n = 1, pinned = 0, got, i;
 	bool stuck;
 	int ret;
@@ -629,9 +676,15 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 	if (!pinned)
 		return 0;
 
-	ret = pviommu_domain_map(&ap->domain, pviommu_iova(ap, item->index),
-				 pages, pinned, item->entry & PVIOMMU_ENTRY_WRITE,
-				 item->entry & PVIOMMU_ENTRY_READ, &stuck);
+	large = large && pin_unit(ap, item, pages, pinned);
+	if (large) {
+		pinned = LEAF_ENTRIES;
+		ret = pviommu_domain_map_large(&ap->domain, iova, pages[0],
+					       write, read, &stuck);
+	} else {
+		ret = pviommu_domain_map(&ap->domain, iova, pages, pinned,
+					 write, read, &stuck);
+	}
 	ap->stats.map_calls++;
 	if (ret && !stuck) {
 		unpin_user_pages(pages, pinned);
@@ -651,8 +704,10 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 			.page = pages[i],
 		};
 
-		shadow_set(ap, &item[i], &shadow);
+		pviommu_shadow_set(ap, item[i].leaf, item[i].index, &shadow);
 	}
+	if (large)
+		pviommu_shadow_set_large(ap, item->leaf);
 	ap->stats.mapped += pinned;
 	ap->stats.pinned_peak = max_t(u64, ap->stats.pinned_peak, ap->pinned);
 	return ret ? 0 : pinned;
@@ -726,7 +781,7 @@ static bool sync_begin(struct pviommu_aperture *ap)
 
 static void sync_end(struct pviommu_aperture *ap)
 {
-	trim_leaves(ap);
+	pviommu_shadow_trim(ap);
 	mutex_unlock(&ap->lock);
 }
 
@@ -755,8 +810,7 @@ s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 		return PVIOMMU_RC_BAD_ARG;
 
 	if (sync_begin(ap)) {
-		collect(ap, first, min_t(u64, count, PVIOMMU_SYNC_MAX_PAGES),
-			unmap);
+		collect(ap, first, count, unmap);
 		ret = process(ap, unmap);
 	}
 	sync_end(ap);
@@ -775,14 +829,13 @@ static s32 collect_list(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
 	if (kvm_read_guest(ap->vm->kvm, gpa, batch->ranges, len))
 		return pviommu_no_ram(ap->vm->kvm, gpa, len);
 
-	for (i = 0; i < nr && batch->nr < PVIOMMU_SYNC_MAX_PAGES; i++) {
+	for (i = 0; i < nr; i++) {
 		const struct pviommu_range *range = &batch->ranges[i];
 
 		if (!range_ok(ap, range->first, range->count))
 			return batch->nr ? 0 : PVIOMMU_RC_BAD_ARG;
-		collect(ap, range->first,
-			min_t(u64, range->count,
-			      PVIOMMU_SYNC_MAX_PAGES - batch->nr), unmap);
+		if (!collect(ap, range->first, range->count, unmap))
+			break;
 	}
 	return 0;
 }
@@ -853,7 +906,7 @@ bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
 
 		/* What the IOMMU driver failed to unmap stays pinned. */
 		if (!leaf->nr) {
-			shadow_leaf_free(ap, leaf);
+			pviommu_shadow_free(ap, leaf);
 			dropped += LEAF_COST;
 		}
 		cond_resched();
@@ -883,11 +936,10 @@ void pviommu_sync_abandon(struct pviommu_aperture *ap)
 		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
 			if (!leaf->entries[i].entry)
 				continue;
-			batch->gone[gone++] = leaf->entries[i];
-			shadow_clear(ap, leaf, &leaf->entries[i]);
+			pages_gone(ap, leaf, i, 1, &batch->gone[gone++]);
 		}
 		unpin_gone(ap, gone);
-		shadow_leaf_free(ap, leaf);
+		pviommu_shadow_free(ap, leaf);
 	}
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 }
@@ -926,32 +978,3 @@ int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages)
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_mark_dirty);
-
-/**
- * pviommu_sync_forget() - free the shadow
- * @ap: the aperture, without users, with nothing mapped
- */
-void pviommu_sync_forget(struct pviommu_aperture *ap)
-{
-	struct pviommu_shadow_leaf *leaf;
-	unsigned long at;
-
-	xa_for_each(&ap->shadow, at, leaf)
-		shadow_leaf_free(ap, leaf);
-	xa_destroy(&ap->shadow);
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_forget);
-
-#if IS_ENABLED(CONFIG_KUNIT)
-/* What the shadow says of a window page: @entry and its page, or NULL. */
-struct page *pviommu_sync_peek(struct pviommu_aperture *ap, u64 index,
-			       u64 *entry)
-{
-	struct pviommu_shadow_leaf *leaf = xa_load(&ap->shadow,
-						   index / LEAF_ENTRIES);
-
-	*entry = leaf ? leaf->entries[index % LEAF_ENTRIES].entry : 0;
-	return *entry ? leaf->entries[index % LEAF_ENTRIES].page : NULL;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_peek);
-#endif

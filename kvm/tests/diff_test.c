@@ -87,7 +87,7 @@ static const struct diff_case diff_cases[] = {
 	{ "never there: nothing to do",
 	  0, 0, no_change, 0, 1, "", 0 },
 	{ "refused now: removed",
-	  FRAME(20, RW), FRAME(20, RW) | BIT_ULL(2), no_change, 0,
+	  FRAME(20, RW), FRAME(20, RW) | BIT_ULL(3), no_change, 0,
 	  PVIOMMU_RC_BAD_ENTRY, "u5+1 f5+1", 0 },
 	{ "other frame without RAM: removed",
 	  FRAME(20, RW), GENMASK_ULL(51, 12) + R, no_change, 0,

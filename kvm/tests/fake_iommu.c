@@ -86,9 +86,15 @@ static void fill_pte(struct fake_iommu *iommu, unsigned long index,
 		wrong(iommu, "page %lu is mapped already", index);
 	if (pte->stale)
 		wrong(iommu, "page %lu is mapped before it is flushed", index);
-	if (order)
+	if (order && order != LARGE_ORDER)
 		wrong(iommu, "page %lu is in a leaf of %u pages", index,
 		      1U << order);
+	if (!order)
+		set_bit(index / LARGE, iommu->tables);
+	else if (iommu->kind == FAKE_VT_D &&
+		 test_bit(index / LARGE, iommu->tables))
+		wrong(iommu, "page %lu: the table is freed before the flush",
+		      index);
 	pte->phys = phys;
 	pte->order = order;
 }
@@ -97,6 +103,8 @@ static unsigned int leaf_order(const struct fake_iommu *iommu,
 			       unsigned long index, phys_addr_t phys,
 			       size_t pgsize, unsigned long left)
 {
+	if (iommu->small_only)
+		return 0;
 	if (iommu->kind == FAKE_AMD_V1)
 		return ilog2(pgsize) - PAGE_SHIFT;
 	if (left >= LARGE && IS_ALIGNED(index, LARGE) &&
@@ -125,12 +133,13 @@ static int fake_map_pages(struct iommu_domain *domain, unsigned long iova,
 	for (i = 0; i < npages; i++) {
 		phys_addr_t phys = paddr + (i << PAGE_SHIFT);
 
-		if (iommu->fail_after != FAKE_NEVER && !iommu->fail_after--) {
-			iommu->fail_after = FAKE_NEVER;
-			ret = iommu->fail_err;
-			break;
-		}
 		if (i == end) {
+			if (iommu->fail_after != FAKE_NEVER &&
+			    !iommu->fail_after--) {
+				iommu->fail_after = FAKE_NEVER;
+				ret = iommu->fail_err;
+				break;
+			}
 			order = leaf_order(iommu, index + i, phys, pgsize,
 					   npages - i);
 			end = i + (1UL << order);
@@ -177,6 +186,38 @@ static unsigned long clear_leaf(struct fake_iommu *iommu, unsigned long index)
 	return i - index;
 }
 
+/*
+ * 2 MiB whose first page is mapped go at once, holes and all; on VT-d with the table.
+ * False if that is not what is asked for.
+ */
+static bool clear_unit(struct fake_iommu *iommu, unsigned long index,
+		       unsigned long npages)
+{
+	unsigned long i;
+
+	if (npages != LARGE || !IS_ALIGNED(index, LARGE) ||
+	    !iommu->ptes[index].phys ||
+	    (iommu->stuck >= index && iommu->stuck - index < LARGE))
+		return false;
+	for (i = index; i < index + LARGE; i++)
+		empty_pte(iommu, i);
+	if (iommu->kind == FAKE_VT_D)
+		clear_bit(index / LARGE, iommu->tables);
+	return true;
+}
+
+/* Drivers take all of a large leaf, or worse. */
+static void check_whole(struct fake_iommu *iommu, unsigned long index,
+			unsigned long npages)
+{
+	unsigned long last = index + npages - 1;
+
+	if ((iommu->ptes[index].order && !IS_ALIGNED(index, LARGE)) ||
+	    (iommu->ptes[last].order && !IS_ALIGNED(last + 1, LARGE)))
+		wrong(iommu, "%lu pages at %lu are a part of a leaf", npages,
+		      index);
+}
+
 static size_t fake_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 			       size_t pgsize, size_t pgcount,
 			       struct iommu_iotlb_gather *gather)
@@ -189,7 +230,10 @@ static size_t fake_unmap_pages(struct iommu_domain *domain, unsigned long iova,
 	if (!to_index(iommu, iova, npages, &index))
 		return 0;
 	note(iommu, 'u', index, npages);
+	check_whole(iommu, index, npages);
 
+	if (clear_unit(iommu, index, npages))
+		done = npages;
 	while (done < npages) {
 		n = clear_leaf(iommu, index + done);
 		if (!n)

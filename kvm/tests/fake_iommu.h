@@ -10,6 +10,7 @@
 #define KVM_PVIOMMU_FAKE_IOMMU_H
 
 #include <kunit/test.h>
+#include <linux/bitmap.h>
 #include <linux/iommu.h>
 
 #include "fake_vm.h"
@@ -17,7 +18,9 @@
 /* In what IOMMUs differ. */
 enum fake_kind {
 	/* 512 aligned, contiguous pages of one call are a 2 MiB leaf. A call
-	 * that fails leaves PTEs behind. To unmap a hole unmaps 2 MiB.
+	 * that fails leaves PTEs behind. To unmap a hole unmaps 2 MiB. Where small
+	 * pages were mapped a table stays, until all 2 MiB are unmapped in one call:
+	 * a large leaf must not be mapped over it.
 	 */
 	FAKE_VT_D,
 	/* A page of any power of two is a leaf. A call that fails says how far
@@ -29,6 +32,7 @@ enum fake_kind {
 
 #define FAKE_LOG	64U
 #define FAKE_NEVER	ULONG_MAX
+#define FAKE_UNITS	1024U
 
 /**
  * struct fake_call - a call, in window pages
@@ -63,6 +67,8 @@ struct fake_pte {
  * @base: first IOVA of the window
  * @npages: pages in the window
  * @ptes: its page table
+ * @tables: by 2 MiB of the window, with a table of small pages
+ * @small_only: it has no large leaves, whatever its page sizes say
  * @reach: scratch memory of the check, by frame
  * @coherent: it can enforce cache coherency
  * @freed: by the core
@@ -82,6 +88,8 @@ struct fake_iommu {
 	u64 base;
 	unsigned long npages;
 	struct fake_pte *ptes;
+	DECLARE_BITMAP(tables, FAKE_UNITS);
+	bool small_only;
 	u16 reach[FAKE_FRAMES];
 	bool coherent;
 	bool freed;

@@ -252,9 +252,10 @@ static bool check_page(struct fixture *fix, u64 index)
 {
 	const struct fake_pte *pte = &fix->iommu.ptes[index];
 	struct page *page;
+	bool large;
 	u64 entry;
 
-	page = pviommu_sync_peek(fix->ap, index, &entry);
+	page = pviommu_shadow_peek(fix->ap, index, &entry, &large);
 	if (pte->stale) {
 		KUNIT_FAIL(fix->test, "page %llu is not flushed", index);
 		return false;
@@ -266,6 +267,14 @@ static bool check_page(struct fixture *fix, u64 index)
 			   index, page ? entry : 0, &pte->phys);
 		return false;
 	}
+	if (large != !!pte->order && !fix->iommu.small_only) {
+		KUNIT_FAIL(fix->test, "page %llu: the shadow says %s, the IOMMU %s",
+			   index, large ? "large" : "small",
+			   pte->order ? "large" : "small");
+		return false;
+	}
+	if (large && !(index % PVIOMMU_ENTRIES_PER_LEAF))
+		fix->large++;
 	if (page)
 		fix->pins[page_to_pfn(page) - page_to_pfn(fix->fake.frames)]++;
 	return true;
@@ -284,6 +293,7 @@ void fixture_check(struct fixture *fix)
 
 	fake_iommu_check(&fix->iommu);
 	memset(fix->pins, 0, sizeof(fix->pins));
+	fix->large = 0;
 	for (index = 0; index < ap->npages; index++) {
 		if (!check_page(fix, index))
 			return;
@@ -297,6 +307,7 @@ void fixture_check(struct fixture *fix)
 			return;
 		}
 	}
+	KUNIT_EXPECT_EQ(test, ap->stats.large, fix->large);
 	KUNIT_EXPECT_EQ(test, ap->pinned, pinned);
 	KUNIT_EXPECT_LE(test, ap->pinned, ap->budget);
 	KUNIT_EXPECT_GE(test, ap->stats.pinned_peak, ap->pinned);
@@ -323,7 +334,8 @@ void fixture_check_follows(struct fixture *fix, u64 first, unsigned int n)
 		if (!(wanted & RW))
 			wanted = 0;
 		KUNIT_ASSERT_EQ_MSG(fix->test, fixture_mapped(fix, index),
-				    wanted, "page %llu", index);
+				    wanted & ~PVIOMMU_ENTRY_LARGE, "page %llu",
+				    index);
 	}
 }
 

@@ -16,6 +16,7 @@
 #define R	PVIOMMU_ENTRY_READ
 #define W	PVIOMMU_ENTRY_WRITE
 #define RW	(R | W)
+#define LARGE	PVIOMMU_ENTRY_LARGE
 
 /* An entry for a page of a slot, with the given permissions. */
 #define ENTRY(_slot, _page, _perm) \
@@ -41,6 +42,7 @@
  * @vm: the VM's pviommu
  * @ap: the aperture
  * @pins: scratch memory, by frame
+ * @large: scratch memory: large leaves that were seen
  */
 struct fixture {
 	struct kunit *test;
@@ -49,6 +51,7 @@ struct fixture {
 	struct pviommu_vm vm;
 	struct pviommu_aperture *ap;
 	u16 pins[FAKE_FRAMES];
+	unsigned int large;
 };
 
 struct fixture *fixture_create(struct kunit *test, u64 npages, u64 budget);

@@ -371,7 +371,8 @@ static void first_group_brings_the_domain(struct kunit *test)
 	reserve(1);
 	KUNIT_ASSERT_EQ(test, join(fix, 0, false), 0);
 	KUNIT_ASSERT_NOT_NULL(test, domain->iommu);
-	KUNIT_EXPECT_EQ(test, domain->iommu->pgsize_bitmap, SZ_4K);
+	KUNIT_EXPECT_EQ(test, domain->iommu->pgsize_bitmap,
+			SZ_4K | SZ_2M);
 	KUNIT_EXPECT_EQ(test, domain->nr_groups, 1);
 	KUNIT_EXPECT_FALSE(test, domain->noncoherent);
 	KUNIT_EXPECT_EQ(test, fix->ap->nr_holes, 1);

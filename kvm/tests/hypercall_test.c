@@ -176,7 +176,8 @@ static void probe_tells_what_the_host_is(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, info->version, 1);
 	KUNIT_EXPECT_EQ(test, info->nr_apertures, 1);
 	KUNIT_EXPECT_EQ(test, info->features,
-			PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS);
+			PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS |
+			PVIOMMU_FEATURE_LARGE);
 	KUNIT_EXPECT_EQ(test, info->sync_max_pages, 512);
 	KUNIT_EXPECT_EQ(test, info->sync_max_ranges, 256);
 	KUNIT_EXPECT_EQ(test, ((const u8 *)info)[PROBE_LEN], 0xee);

@@ -310,6 +310,11 @@ struct pviommu_reset {
  * @taken: of the devices' IOMMU groups, those that the VMM has taken out of the
  *	aperture again, through VFIO or iommufd. When all are, ENABLE and new mappings
  *	are refused with PVIOMMU_RC_HOST_ERROR
+ * @large: pieces of 512 window pages that are one 2 MiB leaf of the IOMMU's now
+ * @large_mapped: such leaves made since the aperture was created; their pages are in
+ *	@mapped, too
+ * @large_broken: of them, those that were taken out because of some of their pages:
+ *	the guest had promised to take out all 512 at once
  *
  * Later versions append fields.
  */
@@ -335,8 +340,10 @@ struct pviommu_aperture_stats {
 	__aligned_u64 shadow_leaves;
 	__u32 noncoherent;
 	__u32 waiting;
-
 	__aligned_u64 taken;
+	__aligned_u64 large;
+	__aligned_u64 large_mapped;
+	__aligned_u64 large_broken;
 };
 
 /**

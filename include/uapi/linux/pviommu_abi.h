@@ -64,8 +64,8 @@
 #define PVIOMMU_SYNC_UNMAP	_BITULL(0)	/* only remove: pins nothing, refuses no entry */
 
 /*
- * PVIOMMU_OP_ENABLE: flags in rdx. None yet; a direct-mode table and the
- * promise of large pages will be announced here.
+ * PVIOMMU_OP_ENABLE: flags in rdx. None yet; a direct-mode table will be announced
+ * here.
  */
 
 /*
@@ -102,6 +102,7 @@ struct pviommu_probe_info {
 
 #define PVIOMMU_FEATURE_SYNC_LIST	_BITULL(0)	/* PVIOMMU_OP_SYNC_LIST */
 #define PVIOMMU_FEATURE_EVENTS		_BITULL(1)	/* PVIOMMU_OP_EVENTS */
+#define PVIOMMU_FEATURE_LARGE		_BITULL(2)	/* PVIOMMU_ENTRY_LARGE */
 
 /**
  * struct pviommu_hole - IOVAs inside a window that cannot be mapped
@@ -144,12 +145,19 @@ struct pviommu_aperture_info {
  *
  * An entry with neither READ nor WRITE is unmapped, whatever else it holds. An
  * IOMMU may let a device read what is only WRITE: VT-d does.
+ *
+ * LARGE is a promise: all 512 entries of this leaf are set, with the same bits, for
+ * frames that follow each other from a multiple of 512 on, and they will be cleared
+ * as one unit. The host may then map them by one large page. If one of them is changed
+ * all the same, all of them may be unmapped. Without PVIOMMU_FEATURE_LARGE it is a
+ * reserved bit.
  */
 #define PVIOMMU_ENTRIES_PER_LEAF	512
 
 #define PVIOMMU_ENTRY_READ	_BITULL(0)		/* the device may read */
 #define PVIOMMU_ENTRY_WRITE	_BITULL(1)		/* the device may write */
-#define PVIOMMU_ENTRY_RESERVED	0x8000000000000ffcULL	/* bits 2-11 and 63: zero */
+#define PVIOMMU_ENTRY_LARGE	_BITULL(2)		/* one of a unit of 512 */
+#define PVIOMMU_ENTRY_RESERVED	0x8000000000000ff8ULL	/* bits 3-11 and 63: zero */
 #define PVIOMMU_ENTRY_GFN	0x000ffffffffff000ULL	/* bits 12-51: guest frame */
 #define PVIOMMU_ENTRY_GUEST	0x7ff0000000000000ULL	/* bits 52-62: the guest's own */
 #define PVIOMMU_ENTRY_GFN_SHIFT	12

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The shadow as memory: leaves of 512 window pages, found by index. Those in which
+ * nothing is mapped are spare: some are kept, since entries come and go.
+ */
+#include <kunit/visibility.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "shadow.h"
+
+/*
+ * No more empty leaves than this: a guest must not make us allocate for a window
+ * that it cannot fill.
+ */
+#define SPARE_LEAVES	64
+
+static void becomes_spare(struct pviommu_aperture *ap,
+			  struct pviommu_shadow_leaf *leaf)
+{
+	list_add_tail(&leaf->spare, &ap->spare_leaves);
+	ap->nr_spare_leaves++;
+}
+
+/**
+ * pviommu_shadow_add() - add a leaf, in which nothing is mapped
+ * @ap: the aperture, which has no such leaf
+ * @index: a window page of it
+ * @table: GPA of the guest's leaf
+ *
+ * Return: the leaf, or NULL without memory.
+ */
+struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
+					       u64 index, gpa_t table)
+{
+	struct pviommu_shadow_leaf *leaf;
+
+	/* The guest is told, and must not fill the host's log. */
+	leaf = kvzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!leaf)
+		return NULL;
+	leaf->table = table;
+	leaf->at = index / LEAF_ENTRIES;
+	if (xa_err(xa_store(&ap->shadow, leaf->at, leaf, GFP_KERNEL_ACCOUNT))) {
+		kvfree(leaf);
+		return NULL;
+	}
+	ap->nr_leaves++;
+	becomes_spare(ap, leaf);
+	return leaf;
+}
+
+/**
+ * pviommu_shadow_free() - remove a leaf
+ * @ap: the aperture
+ * @leaf: one in which nothing is mapped
+ */
+void pviommu_shadow_free(struct pviommu_aperture *ap,
+			 struct pviommu_shadow_leaf *leaf)
+{
+	xa_erase(&ap->shadow, leaf->at);
+	list_del(&leaf->spare);
+	ap->nr_spare_leaves--;
+	ap->nr_leaves--;
+	kvfree(leaf);
+}
+
+/**
+ * pviommu_shadow_trim() - free spare leaves that are too many
+ * @ap: the aperture, whose batch refers to no leaves any more
+ *
+ * No more work than the sync has made: it has added or emptied them all.
+ */
+void pviommu_shadow_trim(struct pviommu_aperture *ap)
+{
+	while (ap->nr_spare_leaves > SPARE_LEAVES)
+		pviommu_shadow_free(ap, list_first_entry(&ap->spare_leaves,
+							 struct pviommu_shadow_leaf,
+							 spare));
+}
+
+/**
+ * pviommu_shadow_set() - a page is mapped
+ * @ap: the aperture
+ * @leaf: the leaf
+ * @index: window page, where nothing was mapped
+ * @shadow: what is there now
+ */
+void pviommu_shadow_set(struct pviommu_aperture *ap,
+			struct pviommu_shadow_leaf *leaf, u64 index,
+			const struct pviommu_shadow *shadow)
+{
+	leaf->entries[index % LEAF_ENTRIES] = *shadow;
+	if (!leaf->nr++) {
+		list_del(&leaf->spare);
+		ap->nr_spare_leaves--;
+	}
+}
+
+/**
+ * pviommu_shadow_set_large() - all pages of a leaf are one leaf of the IOMMU's
+ * @ap: the aperture
+ * @leaf: the leaf, with all pages set; it is until the last of them is cleared
+ */
+void pviommu_shadow_set_large(struct pviommu_aperture *ap,
+			      struct pviommu_shadow_leaf *leaf)
+{
+	leaf->large = true;
+	ap->stats.large++;
+	ap->stats.large_mapped++;
+}
+
+/**
+ * pviommu_shadow_clear() - a page is not mapped any more
+ * @ap: the aperture
+ * @leaf: the leaf
+ * @shadow: of the page
+ */
+void pviommu_shadow_clear(struct pviommu_aperture *ap,
+			  struct pviommu_shadow_leaf *leaf,
+			  struct pviommu_shadow *shadow)
+{
+	shadow->entry = 0;
+	if (--leaf->nr)
+		return;
+	if (leaf->large) {
+		leaf->large = false;
+		ap->stats.large--;
+	}
+	becomes_spare(ap, leaf);
+}
+
+/**
+ * pviommu_shadow_forget() - free the shadow
+ * @ap: the aperture, without users, with nothing mapped
+ */
+void pviommu_shadow_forget(struct pviommu_aperture *ap)
+{
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+
+	xa_for_each(&ap->shadow, at, leaf)
+		pviommu_shadow_free(ap, leaf);
+	xa_destroy(&ap->shadow);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_shadow_forget);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/*
+ * What the shadow says of a window page: @entry and its page, or NULL; and whether
+ * it is in a large leaf.
+ */
+struct page *pviommu_shadow_peek(struct pviommu_aperture *ap, u64 index,
+				 u64 *entry, bool *large)
+{
+	struct pviommu_shadow_leaf *leaf = xa_load(&ap->shadow,
+						   index / LEAF_ENTRIES);
+
+	*large = leaf && leaf->large;
+	*entry = leaf ? leaf->entries[index % LEAF_ENTRIES].entry : 0;
+	return *entry ? leaf->entries[index % LEAF_ENTRIES].page : NULL;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_shadow_peek);
+#endif

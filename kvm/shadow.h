@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The shadow: what is pinned and mapped, by window page. sync.c says what it is for.
+ *
+ * All of it is under pviommu_aperture::lock.
+ */
+#ifndef KVM_PVIOMMU_SHADOW_H
+#define KVM_PVIOMMU_SHADOW_H
+
+#include "pviommu.h"
+
+#define LEAF_ENTRIES	PVIOMMU_ENTRIES_PER_LEAF
+
+/* What of an entry matters to the hardware. */
+#define ENTRY_PERM	(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
+#define ENTRY_MASK	(ENTRY_PERM | PVIOMMU_ENTRY_LARGE | PVIOMMU_ENTRY_GFN)
+
+/**
+ * struct pviommu_shadow - what is mapped at one window page
+ * @entry: ENTRY_MASK bits that it was mapped for; 0 if nothing is mapped
+ * @generation: of the memslots when @page was found to be behind the frame
+ * @page: pinned
+ */
+struct pviommu_shadow {
+	u64 entry;
+	u64 generation;
+	struct page *page;
+};
+
+/**
+ * struct pviommu_shadow_leaf - the shadow of 512 window pages
+ * @table: GPA of the guest's leaf: a directory entry, once set, does not change
+ * @at: index in pviommu_aperture::shadow
+ * @nr: entries that are mapped
+ * @large: all of them are, by one leaf of the IOMMU's, which goes as a whole or not
+ *	at all
+ * @spare: in pviommu_aperture::spare_leaves while @nr is 0
+ * @entries: the shadow
+ */
+struct pviommu_shadow_leaf {
+	gpa_t table;
+	unsigned long at;
+	unsigned int nr;
+	bool large;
+	struct list_head spare;
+	struct pviommu_shadow entries[LEAF_ENTRIES];
+};
+
+static inline gfn_t entry_gfn(u64 entry)
+{
+	return (entry & PVIOMMU_ENTRY_GFN) >> PVIOMMU_ENTRY_GFN_SHIFT;
+}
+
+struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
+					       u64 index, gpa_t table);
+void pviommu_shadow_free(struct pviommu_aperture *ap,
+			 struct pviommu_shadow_leaf *leaf);
+void pviommu_shadow_trim(struct pviommu_aperture *ap);
+void pviommu_shadow_set(struct pviommu_aperture *ap,
+			struct pviommu_shadow_leaf *leaf, u64 index,
+			const struct pviommu_shadow *shadow);
+void pviommu_shadow_set_large(struct pviommu_aperture *ap,
+			      struct pviommu_shadow_leaf *leaf);
+void pviommu_shadow_clear(struct pviommu_aperture *ap,
+			  struct pviommu_shadow_leaf *leaf,
+			  struct pviommu_shadow *shadow);
+
+#endif /* KVM_PVIOMMU_SHADOW_H */
