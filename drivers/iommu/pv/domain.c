@@ -194,6 +194,8 @@ static int pviommu_map_pages(struct iommu_domain *dom, unsigned long iova,
 		access |= PVIOMMU_ENTRY_READ;
 	if (prot & IOMMU_WRITE)
 		access |= PVIOMMU_ENTRY_WRITE;
+	if (access && pgsize == SZ_2M)
+		access |= PVIOMMU_ENTRY_LARGE;
 
 	if (!access || !in_window(domain, iova, size) ||
 	    (paddr | (paddr + size - PVIOMMU_PAGE_SIZE)) & ~PVIOMMU_ENTRY_GFN)
@@ -206,34 +208,42 @@ static int pviommu_map_pages(struct iommu_domain *dom, unsigned long iova,
 	return ret;
 }
 
+/*
+ * Nobody should unmap a part of what was mapped as a unit. Who does loses all of it, and
+ * is told of what is from @iova on.
+ */
 static size_t pviommu_unmap_pages(struct iommu_domain *dom, unsigned long iova,
 				  size_t pgsize, size_t pgcount,
 				  struct iommu_iotlb_gather *gather)
 {
 	struct pviommu_domain *domain = to_pviommu_domain(dom);
 	size_t size = pgsize * pgcount;
+	struct pviommu_range range;
+	unsigned long start;
 	u64 first, pages;
 
 	if (!in_window(domain, iova, size))
 		return 0;
 
 	first = window_page(domain, iova);
-	pages = pviommu_table_unmap(&domain->table, first,
-				    size >> PVIOMMU_PAGE_SHIFT);
+	range = (struct pviommu_range){ first, size >> PVIOMMU_PAGE_SHIFT };
+	pviommu_table_whole_units(&domain->table, &range);
+	pages = pviommu_table_unmap(&domain->table, range.first, range.count);
 	if (!pages)
 		return 0;
 
+	start = iova - ((first - range.first) << PVIOMMU_PAGE_SHIFT);
 	size = pages << PVIOMMU_PAGE_SHIFT;
 	if (iommu_iotlb_gather_queued(gather)) {
-		pviommu_table_mark_dirty(&domain->table, first, pages);
-		return size;
+		pviommu_table_mark_dirty(&domain->table, range.first, pages);
+		return start + size - iova;
 	}
 
 	/* The host would look at all that is between two distant ranges. */
-	if (iommu_iotlb_gather_is_disjoint(gather, iova, size))
+	if (iommu_iotlb_gather_is_disjoint(gather, start, size))
 		iommu_iotlb_sync(dom, gather);
-	iommu_iotlb_gather_add_range(gather, iova, size);
-	return size;
+	iommu_iotlb_gather_add_range(gather, start, size);
+	return start + size - iova;
 }
 
 static phys_addr_t pviommu_iova_to_phys(struct iommu_domain *dom,
@@ -485,6 +495,8 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 	domain->aperture = aperture;
 	spin_lock_init(&domain->flush_lock);
 	domain->domain.pgsize_bitmap = SZ_4K;
+	if (pviommu_host_has_large() && IS_ALIGNED(aperture->base, SZ_2M))
+		domain->domain.pgsize_bitmap |= SZ_2M;
 	domain->domain.geometry.aperture_start = aperture->base;
 	domain->domain.geometry.aperture_end = aperture->base +
 		(aperture->nr_pages << PVIOMMU_PAGE_SHIFT) - 1;

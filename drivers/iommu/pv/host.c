@@ -35,6 +35,7 @@
 static u32 nr_apertures;
 static u32 max_ranges;
 static bool has_events;
+static bool has_large;
 
 #if IS_ENABLED(CONFIG_PVIOMMU_KUNIT_TEST)
 /* A static stub is its test's task's alone; timers and workers call, too. */
@@ -154,6 +155,7 @@ int pviommu_host_probe(void)
 		max_ranges = info->features & PVIOMMU_FEATURE_SYNC_LIST ?
 			     info->sync_max_ranges : 0;
 		has_events = info->features & PVIOMMU_FEATURE_EVENTS;
+		has_large = info->features & PVIOMMU_FEATURE_LARGE;
 		pr_info("ABI version %u, %u apertures, features %#llx\n",
 			info->version, info->nr_apertures, info->features);
 	}
@@ -380,6 +382,18 @@ int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_host_unmap_ranges);
+
+/**
+ * pviommu_host_has_large() - ask whether entries can be units of 2 MiB
+ *
+ * Context: Any.
+ * Return: whether PVIOMMU_ENTRY_LARGE may be set.
+ */
+bool pviommu_host_has_large(void)
+{
+	return has_large;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_has_large);
 
 /**
  * pviommu_host_has_events() - ask whether the host reports refused DMA

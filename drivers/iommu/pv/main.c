@@ -28,6 +28,10 @@
  *   off. Until then the device can reach the pages, and they count against the
  *   budget; if mapping fails for that, they are flushed ahead of time.
  *
+ * - What the core maps as 2 MiB, where host and window allow that, is entered as a
+ *   unit: 512 entries with the promise that they are cleared together. The host
+ *   may use a large page for it then.
+ *
  * Invariants:
  *
  * - An entry belongs to whoever owns its IOVA, so entries need no lock. The

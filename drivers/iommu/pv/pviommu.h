@@ -62,6 +62,8 @@ void pviommu_table_destroy(struct pviommu_table *table);
 phys_addr_t pviommu_table_gpa(const struct pviommu_table *table);
 int pviommu_table_map(struct pviommu_table *table, u64 first, u64 count,
 		      phys_addr_t paddr, u64 access, gfp_t gfp, u64 *mapped);
+void pviommu_table_whole_units(const struct pviommu_table *table,
+			       struct pviommu_range *range);
 u64 pviommu_table_unmap(struct pviommu_table *table, u64 first, u64 count);
 phys_addr_t pviommu_table_lookup(const struct pviommu_table *table, u64 page);
 bool pviommu_table_next_used(const struct pviommu_table *table,
@@ -95,6 +97,7 @@ int pviommu_host_map(u32 aperture, struct pviommu_range *range);
 int pviommu_host_unmap(u32 aperture, u64 first, u64 count);
 int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
 			      unsigned int nr);
+bool pviommu_host_has_large(void);
 bool pviommu_host_has_events(void);
 int pviommu_host_events(u32 aperture, struct pviommu_event *events,
 			unsigned int max);

@@ -10,6 +10,7 @@
 #include <linux/io.h>
 #include <linux/math.h>
 #include <linux/mm.h>
+#include <linux/string.h>
 
 #include "pviommu.h"
 
@@ -111,9 +112,10 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_table_gpa);
  * @first: first window page, owned by the caller and unmapped
  * @count: number of pages; all of them lie in the window
  * @paddr: GPA behind @first, page aligned; the rest follows contiguously
- * @access: PVIOMMU_ENTRY_READ, PVIOMMU_ENTRY_WRITE or both
+ * @access: PVIOMMU_ENTRY_READ, PVIOMMU_ENTRY_WRITE or both; PVIOMMU_ENTRY_LARGE if
+ *	the pages are units, @first, @count and the frame multiples of 512
  * @gfp: for leaves that are not there yet
- * @mapped: how many pages were mapped, also on failure
+ * @mapped: how many pages were mapped, also on failure; never a part of a unit
  *
  * Context: Any that @gfp allows.
  * Return: 0, -ENOMEM without memory for a leaf, or -EEXIST if a page is mapped.
@@ -135,8 +137,12 @@ int pviommu_table_map(struct pviommu_table *table, u64 first, u64 count,
 						 gfp);
 		if (!leaf)
 			return -ENOMEM;
-		if (leaf[slot])
+		if (access & PVIOMMU_ENTRY_LARGE) {
+			if (!slot && memchr_inv(leaf, 0, PVIOMMU_PAGE_SIZE))
+				return -EEXIST;
+		} else if (leaf[slot]) {
 			return -EEXIST;
+		}
 
 		WRITE_ONCE(leaf[slot], cpu_to_le64(paddr | access));
 		paddr += PVIOMMU_PAGE_SIZE;
@@ -147,11 +153,44 @@ int pviommu_table_map(struct pviommu_table *table, u64 first, u64 count,
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_table_map);
 
+static bool is_large(const struct pviommu_table *table, u64 page)
+{
+	__le64 *leaf = leaf_get(table, page / PVIOMMU_ENTRIES_PER_LEAF);
+
+	return leaf && READ_ONCE(leaf[page % PVIOMMU_ENTRIES_PER_LEAF]) &
+		       cpu_to_le64(PVIOMMU_ENTRY_LARGE);
+}
+
+/**
+ * pviommu_table_whole_units() - extend a range to the units it is in
+ * @table: the table
+ * @range: window pages, owned by the caller; not empty. Those in front and behind that
+ *	are of the same unit as the first and the last are added.
+ *
+ * Units are set and cleared as one: the host was promised that.
+ *
+ * Context: Any.
+ */
+void pviommu_table_whole_units(const struct pviommu_table *table,
+			       struct pviommu_range *range)
+{
+	u64 end = range->first + range->count;
+
+	if (is_large(table, range->first))
+		range->first = round_down(range->first,
+					  PVIOMMU_ENTRIES_PER_LEAF);
+	if (is_large(table, end - 1))
+		end = round_up(end, PVIOMMU_ENTRIES_PER_LEAF);
+	range->count = end - range->first;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_whole_units);
+
 /**
  * pviommu_table_unmap() - clear entries; the host is not told
  * @table: the table
  * @first: first window page, owned by the caller
- * @count: number of pages; all of them lie in the window
+ * @count: number of pages; all of them lie in the window, whole units if they are in
+ *	some
  *
  * Context: Any.
  * Return: pages cleared from @first on. Less than @count only if the next one

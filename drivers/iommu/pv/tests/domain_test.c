@@ -7,6 +7,7 @@
 #include <kunit/test.h>
 #include <linux/kconfig.h>
 #include <linux/scatterlist.h>
+#include <linux/sizes.h>
 
 #include "fixture.h"
 
@@ -920,6 +921,174 @@ static void domain_map_behind(struct kunit *test)
 	expect_in_step(test, seen.dom);
 }
 
+/*
+ * Units of 2 MiB, for a host that knows them.
+ */
+static struct iommu_domain *attached_large(struct kunit *test)
+{
+	fixture_host(test)->probe.features |= PVIOMMU_FEATURE_LARGE;
+	KUNIT_ASSERT_EQ(test, pviommu_host_probe(), 0);
+	return attached(test);
+}
+
+static const struct large_domain_case {
+	const char *name;
+	u64 features;
+	u64 base;
+	bool large;
+} large_domain_cases[] = {
+	{ "host knows them", PVIOMMU_FEATURE_LARGE, BASE, true },
+	{ "host does not", 0, BASE, false },
+	{ "window not aligned", PVIOMMU_FEATURE_LARGE, BASE + SZ_1M, false },
+	{ "window a page off", PVIOMMU_FEATURE_LARGE, BASE + SZ_4K, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(large_domain, large_domain_cases, name);
+
+static void domain_large_pages(struct kunit *test)
+{
+	const struct large_domain_case *param = test->param_value;
+	struct fake_host *host = fixture_host(test);
+	struct iommu_domain *dom;
+
+	host->probe.features |= param->features;
+	KUNIT_ASSERT_EQ(test, pviommu_host_probe(), 0);
+	fake_host_set_window(test, host, 0, param->base, 1200);
+	dom = fixture_domain(test, fixture_device(test, 0),
+			     IOMMU_DOMAIN_UNMANAGED);
+	KUNIT_EXPECT_EQ(test, dom->pgsize_bitmap,
+			param->large ? SZ_4K | SZ_2M : SZ_4K);
+}
+
+static const struct unit_case {
+	const char *name;
+	unsigned int page;
+	unsigned int count;
+	phys_addr_t paddr;
+	unsigned int large_first, large_count;	/* pages that are in units */
+} unit_cases[] = {
+	{ "a unit", 512, 512, SZ_4M, 512, 512 },
+	{ "two units", 0, 1024, SZ_4M, 0, 1024 },
+	{ "two and some pages", 0, 1200, SZ_4M, 0, 1024 },
+	{ "some pages in front", 510, 514, SZ_4M - 2 * SZ_4K, 512, 512 },
+	{ "less than one", 512, 511, SZ_4M, 0, 0 },
+	{ "frame elsewhere in 2 MiB", 512, 512, SZ_4M + SZ_4K, 0, 0 },
+	{ "page elsewhere in 2 MiB", 511, 600, SZ_4M, 0, 0 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(unit, unit_cases, name);
+
+static void expect_units(struct kunit *test, const struct unit_case *param)
+{
+	const struct fake_aperture *aperture = &fixture_host(test)->apertures[0];
+	unsigned int i;
+
+	for (i = 0; i < 1200; i++) {
+		bool mapped = i >= param->page && i < param->page + param->count;
+		bool large = i >= param->large_first &&
+			     i < param->large_first + param->large_count;
+		u64 entry = param->paddr + SIZE(i - param->page);
+
+		entry |= PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE;
+		if (large)
+			entry |= PVIOMMU_ENTRY_LARGE;
+		KUNIT_ASSERT_EQ_MSG(test, aperture->shadow[i],
+				    mapped ? entry : 0, "page %u", i);
+	}
+}
+
+static void domain_units(struct kunit *test)
+{
+	const struct unit_case *param = test->param_value;
+	struct iommu_domain *dom = attached_large(test);
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_EQ(test,
+				iommu_map(dom, IOVA(param->page), param->paddr,
+					  SIZE(param->count), RW, GFP_KERNEL),
+				0);
+		expect_units(test, param);
+		KUNIT_EXPECT_EQ(test,
+				iommu_iova_to_phys(dom, IOVA(param->page) + 5),
+				param->paddr + 5);
+		if (i) {
+			unmap_strict(test, dom, param->page, param->count);
+		} else {
+			unmap_lazy(test, dom, param->page, param->count);
+			flush(dom);
+		}
+		expect_in_step(test, dom);
+		KUNIT_EXPECT_EQ(test,
+				fixture_host(test)->apertures[0].nr_mapped, 0);
+	}
+}
+
+static const struct part_case {
+	const char *name;
+	unsigned int page, count;	/* unmapped, of pages 512 to 1100 */
+	unsigned int unmapped;		/* from @page on */
+	unsigned int left;		/* first page that stays */
+	const char *log;
+} part_cases[] = {
+	{ "first page", 512, 1, 512, 1024, "unmap:0[512+512]=512" },
+	{ "page in the middle", 600, 1, 424, 1024, "unmap:0[512+512]=512" },
+	{ "last page", 1023, 1, 1, 1024, "unmap:0[512+512]=512" },
+	{ "across its end", 1020, 10, 10, 1030, "unmap:0[512+518]=518" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(part, part_cases, name);
+
+/* The API forbids it; the promise is kept all the same. */
+static void domain_part_of_unit(struct kunit *test)
+{
+	const struct part_case *param = test->param_value;
+	struct iommu_domain *dom = attached_large(test);
+	struct iommu_iotlb_gather gather;
+	unsigned int i, j;
+
+	for (i = 0; i < 2; i++) {
+		KUNIT_ASSERT_EQ(test, iommu_map(dom, IOVA(512), SZ_4M, SIZE(589),
+						RW, GFP_KERNEL), 0);
+		fake_host_forget(fixture_host(test));
+
+		iommu_iotlb_gather_init(&gather);
+		gather.queued = i;
+		KUNIT_EXPECT_EQ(test,
+				dom->ops->unmap_pages(dom, IOVA(param->page),
+						      SZ_4K, param->count,
+						      &gather),
+				SIZE(param->unmapped));
+		if (i)
+			flush(dom);
+		else
+			iommu_iotlb_sync(dom, &gather);
+		expect(test, param->log);
+		expect_in_step(test, dom);
+		for (j = 512; j < 1101; j++)
+			KUNIT_ASSERT_EQ(test, !iommu_iova_to_phys(dom, IOVA(j)),
+					j < param->left);
+		unmap_strict(test, dom, param->left, 1101 - param->left);
+	}
+}
+
+/* A page of it is taken: nothing of it is entered, so nothing has to go. */
+static void domain_unit_exists(struct kunit *test)
+{
+	struct iommu_domain *dom = attached_large(test);
+
+	KUNIT_ASSERT_EQ(test, map(dom, 700, 1), 0);
+	fake_host_forget(fixture_host(test));
+	KUNIT_EXPECT_EQ(test, iommu_map(dom, IOVA(0), SZ_4M, SIZE(1024), RW,
+					GFP_KERNEL), -EEXIST);
+	/* The unit in front of it. */
+	expect(test, "unmap:0[0+512]=512");
+	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(dom, IOVA(512)), 0);
+	KUNIT_EXPECT_EQ(test, iommu_iova_to_phys(dom, IOVA(700)),
+			FIXTURE_RAM + SIZE(700));
+	expect_in_step(test, dom);
+}
+
 static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(domain_geometry),
 	KUNIT_CASE_PARAM(domain_window, window_gen_params),
@@ -948,6 +1117,10 @@ static struct kunit_case domain_cases[] = {
 	KUNIT_CASE(domain_flush_locked),
 	KUNIT_CASE(domain_map_meanwhile),
 	KUNIT_CASE(domain_map_behind),
+	KUNIT_CASE_PARAM(domain_large_pages, large_domain_gen_params),
+	KUNIT_CASE_PARAM(domain_units, unit_gen_params),
+	KUNIT_CASE_PARAM(domain_part_of_unit, part_gen_params),
+	KUNIT_CASE(domain_unit_exists),
 	{}
 };
 

@@ -159,6 +159,27 @@ static bool in_hole(const struct fake_aperture *aperture, u64 page)
 	return false;
 }
 
+/* Units are entered, and taken out, as a whole. */
+static void check_unit(struct fake_host *host,
+		       const struct fake_aperture *aperture, u64 page, bool map)
+{
+	u64 first = round_down(page, PVIOMMU_ENTRIES_PER_LEAF);
+	u64 entry = wanted(aperture, first);
+	u64 i;
+
+	if (!(host->probe.features & PVIOMMU_FEATURE_LARGE))
+		violation(host, "page %llu: a unit", page);
+	if (map && (entry & PVIOMMU_ENTRY_GFN) % SZ_2M)
+		violation(host, "page %llu: a unit at %#llx", page, entry);
+	for (i = 0; i < PVIOMMU_ENTRIES_PER_LEAF; i++) {
+		u64 expected = map ? entry + (i << PVIOMMU_PAGE_SHIFT) : 0;
+
+		if (wanted(aperture, first + i) != expected)
+			violation(host, "page %llu: the unit at %llu is broken",
+				  first + i, page);
+	}
+}
+
 static long map_page(struct fake_host *host, struct fake_aperture *aperture,
 		     u64 page)
 {
@@ -170,6 +191,8 @@ static long map_page(struct fake_host *host, struct fake_aperture *aperture,
 		violation(host, "entry %llu is %#llx", page, entry);
 		return PVIOMMU_RC_BAD_ENTRY;
 	}
+	if (entry & PVIOMMU_ENTRY_LARGE && !(page % PVIOMMU_ENTRIES_PER_LEAF))
+		check_unit(host, aperture, page, true);
 	if (in_hole(aperture, page))
 		return PVIOMMU_RC_BAD_ENTRY;
 	if (!ram(entry & PVIOMMU_ENTRY_GFN))
@@ -182,21 +205,25 @@ static long map_page(struct fake_host *host, struct fake_aperture *aperture,
 	return 0;
 }
 
-static void unmap_page(struct fake_aperture *aperture, u64 page, bool all)
+static void unmap_page(struct fake_host *host, struct fake_aperture *aperture,
+		       u64 page, bool all)
 {
 	if (!aperture->shadow[page] ||
 	    (!all && aperture->shadow[page] == wanted(aperture, page)))
 		return;
+	if (!all && aperture->shadow[page] & PVIOMMU_ENTRY_LARGE &&
+	    !(page % PVIOMMU_ENTRIES_PER_LEAF))
+		check_unit(host, aperture, page, false);
 	aperture->shadow[page] = 0;
 	aperture->nr_mapped--;
 }
 
-static void drop(struct fake_aperture *aperture)
+static void drop(struct fake_host *host, struct fake_aperture *aperture)
 {
 	u64 page;
 
 	for (page = 0; aperture->nr_mapped; page++)
-		unmap_page(aperture, page, true);
+		unmap_page(host, aperture, page, true);
 	aperture->directory = 0;
 }
 
@@ -232,7 +259,7 @@ static long sync(struct fake_host *host, struct fake_aperture *aperture,
 		u64 count = min(ranges[i].count, left);
 
 		for (j = 0; j < count; j++)
-			unmap_page(aperture, ranges[i].first + j, false);
+			unmap_page(host, aperture, ranges[i].first + j, false);
 		left -= count;
 	}
 	if (!map)
@@ -289,7 +316,7 @@ static long enable(struct fake_host *host, struct fake_aperture *aperture,
 		violation(host, "directory at %#llx", directory);
 		return PVIOMMU_RC_BAD_TABLE;
 	}
-	drop(aperture);
+	drop(host, aperture);
 	memset(aperture->seen, 0, nr_leaves(aperture) * sizeof(u64));
 	aperture->directory = directory;
 	return 0;
@@ -377,7 +404,7 @@ static long answer(struct fake_host *host, enum fake_call call, u32 id,
 	case FAKE_DISABLE:
 		if (arg1 || arg2)
 			violation(host, "disable with operands");
-		drop(aperture);
+		drop(host, aperture);
 		return 0;
 	case FAKE_EVENTS:
 		return fetch_events(aperture, arg1, arg2);

@@ -190,6 +190,7 @@ static void host_features(struct kunit *test)
 	struct fake_host *host = fixture_host(test);
 
 	KUNIT_EXPECT_TRUE(test, pviommu_host_has_events());
+	KUNIT_EXPECT_FALSE(test, pviommu_host_has_large());
 	host->probe.features &= ~PVIOMMU_FEATURE_EVENTS;
 	KUNIT_ASSERT_EQ(test, pviommu_host_probe(), 0);
 	KUNIT_EXPECT_FALSE(test, pviommu_host_has_events());
@@ -197,6 +198,7 @@ static void host_features(struct kunit *test)
 	host->probe.features = ~0ULL;
 	KUNIT_ASSERT_EQ(test, pviommu_host_probe(), 0);
 	KUNIT_EXPECT_TRUE(test, pviommu_host_has_events());
+	KUNIT_EXPECT_TRUE(test, pviommu_host_has_large());
 }
 
 /* "Again" means the same call, until it is answered. */
