@@ -245,7 +245,7 @@ TEST_F(dma, refused_entry)
 
 	map(_metadata, ctx, 0, guest_page_entry(0, RW));
 	EXPECT_TRUE(writes(ctx, 0, 0));
-	table_set(ctx, 0, guest_page_entry(0, RW) | 4);
+	table_set(ctx, 0, guest_page_entry(0, RW) | 8);
 	ASSERT_EQ(PVIOMMU_RC_BAD_ENTRY, hc_sync(ctx, 0, 1));
 	EXPECT_FALSE(writes(ctx, 0, 0));
 }

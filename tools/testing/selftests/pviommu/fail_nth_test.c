@@ -846,12 +846,14 @@ FIXTURE(map) {
  * @list: by SYNC_LIST
  * @sparse: only every third is wanted, and not in the order of memory
  * @huge: they lie side by side in the host's memory
+ * @bits: of the entries, besides the permissions
  */
 struct shape {
 	struct pviommu_range ranges[MAX_RANGES];
 	bool list;
 	bool sparse;
 	bool huge;
+	__u64 bits;
 };
 
 static const struct shape one = { .ranges = { { 3, 1 } } };
@@ -859,6 +861,11 @@ static const struct shape many = { .ranges = { { 100, 12 } } };
 static const struct shape sparse = { .ranges = { { 40, 24 } }, .sparse = true };
 static const struct shape leaves = { .ranges = { { 500, 24 } } };
 static const struct shape huge = { .ranges = { { 500, 24 } }, .huge = true };
+
+static const struct shape unit = {
+	.ranges = { { 512, 512 } }, .huge = true, .bits = PVIOMMU_ENTRY_LARGE,
+};
+
 static const struct shape list = {
 	.ranges = { { 0, 2 }, { 600, 3 }, { 1100, 2 } }, .list = true,
 };
@@ -878,6 +885,8 @@ FIXTURE_VARIANT_ADD(map, leaves_once) { &leaves, false };
 FIXTURE_VARIANT_ADD(map, leaves_persistent) { &leaves, true };
 FIXTURE_VARIANT_ADD(map, huge_once) { &huge, false };
 FIXTURE_VARIANT_ADD(map, huge_persistent) { &huge, true };
+FIXTURE_VARIANT_ADD(map, unit_once) { &unit, false };
+FIXTURE_VARIANT_ADD(map, unit_persistent) { &unit, true };
 FIXTURE_VARIANT_ADD(map, list_once) { &list, false };
 FIXTURE_VARIANT_ADD(map, list_persistent) { &list, true };
 
@@ -985,7 +994,7 @@ TEST_F_TIMEOUT(map, sync, LONG)
 			if (wanted(shape, i))
 				table_set(ctx, window_page(shape, i),
 					  guest_page_entry(frame(shape, i),
-							   RW));
+							   RW | shape->bits));
 		}
 
 		rc = map(ctx, sweep, shape);

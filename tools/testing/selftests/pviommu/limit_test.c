@@ -314,7 +314,7 @@ TEST_F(large, leaves_with_bad_entries)
 	__u64 i, most = SPARE_LEAVES + variant->budget;
 	struct ctx *ctx = &self->ctx;
 
-	table_set(ctx, 0, guest_page_entry(0, RW) | 4);
+	table_set(ctx, 0, guest_page_entry(0, RW) | 8);
 	for (i = 0; i < LEAVES; i++) {
 		ASSERT_EQ(PVIOMMU_RC_BAD_ENTRY, hc_sync(ctx, i * 512, 1));
 		ASSERT_GE(most, stats_now(ctx).shadow_leaves);
@@ -330,7 +330,7 @@ TEST_F(large, leaves_of_a_list)
 	__u64 i, round;
 
 	ranges = (struct pviommu_range *)(ctx->vm.mem + GPA_BUFFER);
-	table_set(ctx, 0, guest_page_entry(0, RW) | 4);
+	table_set(ctx, 0, guest_page_entry(0, RW) | 8);
 	for (round = 0; round < 2; round++) {
 		for (i = 0; i < 256; i++)
 			ranges[i] = (struct pviommu_range){

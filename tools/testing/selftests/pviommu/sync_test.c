@@ -145,7 +145,7 @@ TEST_F(sync, bad_entry_ends_the_run)
 	struct ctx *ctx = &self->ctx;
 
 	table_fill(ctx, 0, 8);
-	table_set(ctx, 3, guest_page_entry(3, RW) | 4);
+	table_set(ctx, 3, guest_page_entry(3, RW) | 8);
 	EXPECT_EQ(3, hc_sync(ctx, 0, 8));
 	EXPECT_EQ(3, pinned(ctx));
 	EXPECT_EQ(PVIOMMU_RC_BAD_ENTRY, hc_sync(ctx, 3, 5));
@@ -159,7 +159,7 @@ TEST_F(sync, bad_entry_leaves_its_page_unmapped)
 
 	table_fill(ctx, 0, 2);
 	ASSERT_EQ(2, hc_sync(ctx, 0, 2));
-	table_set(ctx, 1, guest_page_entry(1, RW) | 4);
+	table_set(ctx, 1, guest_page_entry(1, RW) | 8);
 	EXPECT_EQ(PVIOMMU_RC_BAD_ENTRY, hc_sync(ctx, 1, 1));
 	EXPECT_EQ(1, pinned(ctx));
 }
@@ -171,7 +171,7 @@ TEST_F(sync, removals_come_first)
 	/* Behind a bad entry, too. */
 	table_fill(ctx, 0, 4);
 	ASSERT_EQ(4, hc_sync(ctx, 0, 4));
-	table_set(ctx, 0, guest_page_entry(0, RW) | 4);
+	table_set(ctx, 0, guest_page_entry(0, RW) | 8);
 	table_set(ctx, 3, 0);
 	EXPECT_EQ(PVIOMMU_RC_BAD_ENTRY, hc_sync(ctx, 0, 4));
 	EXPECT_EQ(2, pinned(ctx));
@@ -278,7 +278,7 @@ TEST_F(sync, unmap_only_removes)
 	table_set(ctx, 0, 0);				/* gone */
 	table_set(ctx, 1, guest_page_entry(9, RW));	/* changed */
 	table_set(ctx, 4, guest_page_entry(4, RW));	/* new */
-	table_set(ctx, 5, guest_page_entry(5, RW) | 4);	/* bad */
+	table_set(ctx, 5, guest_page_entry(5, RW) | 8);	/* bad */
 	EXPECT_EQ(8, hc_sync_flags(ctx, 0, 8, PVIOMMU_SYNC_UNMAP));
 	EXPECT_EQ(1, pinned(ctx));
 	EXPECT_EQ(ctx->pins + 1, pins_now());
