@@ -7,7 +7,6 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
-#include <kunit/visibility.h>
 #include <linux/minmax.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>

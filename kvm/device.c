@@ -99,9 +99,7 @@ static bool may_access(struct file *file)
 
 /*
  * Is @file, a VFIO device file, that of @pdev? Every driver built on vfio-pci-core
- * has its error handler and keeps the core's device as driver data. VFIO's own
- * vfio_file_has_dev() knows group files only; but all files of a device share the
- * device's mapping, so that VFIO can revoke what is mapped through them.
+ * has its error handler and keeps the core's device as driver data.
  */
 static int check_vfio_owner(struct pci_dev *pdev, struct file *file)
 {
@@ -118,7 +116,7 @@ static int check_vfio_owner(struct pci_dev *pdev, struct file *file)
 	vdev = dev_get_drvdata(&pdev->dev);
 	if (!vdev)
 		return -ENODEV;
-	if (file->f_mapping != vdev->vdev.inode->i_mapping)
+	if (!pviommu_vfio_file_is_of(file, &vdev->vdev))
 		return -EPERM;
 	return may_access(file) ? 0 : -ENOTCONN;
 }

@@ -38,7 +38,6 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
-#include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
@@ -330,8 +329,8 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 	if (ret)
 		kfree(member);
 
-	/* VT-d says the one for a unit without a free domain id. */
-	if (ret == -EINVAL)
+	/* VT-d says the second for a unit without a free domain id. */
+	if (pviommu_is_misfit(ret))
 		ret = -EMEDIUMTYPE;
 	else if (ret == -ENOSPC)
 		ret = -ENOMEM;

@@ -10,7 +10,6 @@
  * The removal of the hypercall hook waits for RCU tasks, and with that for
  * handlers, before this text is unloaded.
  */
-#include <kunit/visibility.h>
 #include <linux/device.h>
 #include <linux/minmax.h>
 #include <linux/spinlock.h>

@@ -4,7 +4,6 @@
  *
  * What an administrator can mend is said in the log, with the cure.
  */
-#include <kunit/visibility.h>
 #include <linux/device.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>

@@ -3,7 +3,6 @@
  * What a guest can ask, and the answers. Documentation/guest-abi.rst describes
  * each operation; include/uapi/linux/pviommu_abi.h lays out the operands.
  */
-#include <kunit/visibility.h>
 #include <linux/kvm_para.h>
 #include <linux/minmax.h>
 #include <linux/slab.h>

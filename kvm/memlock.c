@@ -7,7 +7,6 @@
  * allow a whole chunk the exact number is tried: the limit can be used up to
  * its last page. What is charged in advance is shared by all apertures of a VM.
  */
-#include <kunit/visibility.h>
 #include <linux/math.h>
 #include <linux/mm.h>
 

@@ -57,6 +57,8 @@
 #include <linux/pviommu.h>
 #include <linux/pviommu_abi.h>
 
+#include "compat.h"
+
 /* The ABI's page is 4 KiB, and so is the host's: x86 has no other. */
 static_assert(PAGE_SIZE == 4096);
 

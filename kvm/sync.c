@@ -34,7 +34,6 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
-#include <kunit/visibility.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>

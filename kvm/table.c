@@ -3,7 +3,6 @@
  * The guest's table, as memory: found through the memslots, read by one 64-bit load
  * for each element.
  */
-#include <kunit/visibility.h>
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/uaccess.h>

@@ -4,7 +4,6 @@
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
-#include <kunit/visibility.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/hashtable.h>

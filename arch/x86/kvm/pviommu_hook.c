@@ -19,12 +19,8 @@
 #include <linux/module.h>
 #include <linux/srcu.h>
 
+#include <asm/pviommu_compat.h>
 #include <asm/pviommu_hook.h>
-
-/* Without CONFIG_KVM_SMM no vCPU is ever in that mode. */
-#ifndef HF_SMM_MASK
-#define HF_SMM_MASK	0
-#endif
 
 DEFINE_STATIC_SRCU(hook_srcu);
 
@@ -192,6 +188,5 @@ void pviommu_hook_remove(void)
  */
 bool pviommu_hook_serves(struct kvm *kvm)
 {
-	return kvm->arch.vm_type == KVM_X86_DEFAULT_VM &&
-	       !kvm_arch_has_private_mem(kvm);
+	return pviommu_vm_is_plain(kvm);
 }

@@ -10,7 +10,6 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <kunit/visibility.h>
 #include <linux/align.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
@@ -205,6 +204,9 @@ static int pviommu_map_pages(struct iommu_domain *dom, unsigned long iova,
 				size >> PVIOMMU_PAGE_SHIFT, paddr, access, gfp,
 				&pages);
 	*mapped = pages << PVIOMMU_PAGE_SHIFT;
+	/* Whatever is said to be mapped the core unmaps again on failure. */
+	if (!ret && PVIOMMU_SYNC_AT_ONCE)
+		ret = pviommu_iotlb_sync_map(dom, iova, size);
 	return ret;
 }
 
@@ -257,6 +259,48 @@ static phys_addr_t pviommu_iova_to_phys(struct iommu_domain *dom,
 
 	page = pviommu_table_lookup(&domain->table, window_page(domain, iova));
 	return page ? page | (iova & (PVIOMMU_PAGE_SIZE - 1)) : 0;
+}
+
+/* Has a domain be one of an aperture; from now on there is an IOVA to map at. */
+static int domain_finalise(struct pviommu_domain *domain,
+			   struct pviommu_aperture *aperture)
+{
+	struct iommu_domain_geometry *window = &domain->domain.geometry;
+	int ret;
+
+	ret = pviommu_table_init(&domain->table, aperture->nr_pages);
+	if (ret)
+		return ret;
+
+	domain->aperture = aperture;
+	domain->domain.pgsize_bitmap = SZ_4K;
+	if (pviommu_host_has_large() && IS_ALIGNED(aperture->base, SZ_2M))
+		domain->domain.pgsize_bitmap |= SZ_2M;
+	window->aperture_start = aperture->base;
+	window->aperture_end = aperture->base +
+		(aperture->nr_pages << PVIOMMU_PAGE_SHIFT) - 1;
+	return 0;
+}
+
+/*
+ * Is the domain, or can it become, one of this aperture? -EINVAL says to the caller:
+ * try it with a domain made for this device.
+ */
+static int domain_check_aperture(struct pviommu_domain *domain,
+				 struct pviommu_aperture *aperture)
+{
+	static DEFINE_MUTEX(finalise_lock);
+	int ret = 0;
+
+	if (PVIOMMU_DOMAINS_LATE) {
+		mutex_lock(&finalise_lock);
+		if (!domain->aperture)
+			ret = domain_finalise(domain, aperture);
+		mutex_unlock(&finalise_lock);
+	}
+	if (!ret && domain->aperture != aperture)
+		ret = -EINVAL;
+	return ret;
 }
 
 /* Has the aperture follow the domain instead of what it followed before. */
@@ -327,11 +371,11 @@ static int pviommu_attach_dev(struct iommu_domain *dom, struct device *dev)
 	struct pviommu_domain *domain = to_pviommu_domain(dom);
 	struct pviommu_endpoint *endpoint = dev_iommu_priv_get(dev);
 	struct pviommu_aperture *aperture = endpoint->aperture;
-	int ret = 0;
+	int ret;
 
-	/* Says to the caller: try it with a domain made for this device. */
-	if (domain->aperture != aperture)
-		return -EINVAL;
+	ret = domain_check_aperture(domain, aperture);
+	if (ret)
+		return ret;
 
 	mutex_lock(&aperture->attach_lock);
 
@@ -380,12 +424,14 @@ static void pviommu_domain_free(struct iommu_domain *dom)
 	 * The core has detached the domain. Should it ever not have, the host
 	 * must not read a table in memory that is someone else's.
 	 */
-	mutex_lock(&aperture->attach_lock);
-	if (aperture->domain == domain)
-		aperture_block(aperture);
-	mutex_unlock(&aperture->attach_lock);
+	if (aperture) {
+		mutex_lock(&aperture->attach_lock);
+		if (aperture->domain == domain)
+			aperture_block(aperture);
+		mutex_unlock(&aperture->attach_lock);
+		pviommu_table_destroy(&domain->table);
+	}
 
-	pviommu_table_destroy(&domain->table);
 	free_page((unsigned long)domain->ranges);
 	kfree(domain);
 }
@@ -444,15 +490,21 @@ const struct iommu_domain_ops pviommu_domain_ops = {
 	.map_pages		= pviommu_map_pages,
 	.unmap_pages		= pviommu_unmap_pages,
 	.flush_iotlb_all	= pviommu_flush_iotlb_all,
-	.iotlb_sync_map		= pviommu_iotlb_sync_map,
+	PVIOMMU_SYNC_MAP_OP(pviommu_iotlb_sync_map)
 	.iotlb_sync		= pviommu_iotlb_sync,
 	.iova_to_phys		= pviommu_iova_to_phys,
 	.free			= pviommu_domain_free,
 };
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_ops);
 
+/* There is one, for all times. */
+static void pviommu_blocked_free(struct iommu_domain *blocked)
+{
+}
+
 static const struct iommu_domain_ops pviommu_blocked_ops = {
 	.attach_dev		= pviommu_attach_blocked,
+	.free			= pviommu_blocked_free,
 };
 
 struct iommu_domain pviommu_blocked_domain = {
@@ -463,8 +515,9 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_blocked_domain);
 
 /**
  * pviommu_domain_alloc_paging() - make a paging domain
- * @dev: one of the devices that it is for; NULL is refused, as the domain's
- *	geometry is that of the device's window
+ * @dev: one of the devices that it is for, as the domain's geometry is that of the
+ *	device's window. NULL is refused but by PVIOMMU_DOMAINS_LATE: then it becomes
+ *	that of the first device attached to it, and is empty until then.
  *
  * Context: May sleep.
  * Return: the domain, with an empty table, attached to nothing; or an ERR_PTR().
@@ -472,14 +525,10 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_blocked_domain);
 struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 {
 	struct pviommu_endpoint *endpoint;
-	struct pviommu_aperture *aperture;
 	struct pviommu_domain *domain;
 
-	if (!dev)
+	if (!dev && !PVIOMMU_DOMAINS_LATE)
 		return ERR_PTR(-EINVAL);
-
-	endpoint = dev_iommu_priv_get(dev);
-	aperture = endpoint->aperture;
 
 	domain = kzalloc(sizeof(*domain), GFP_KERNEL);
 	if (!domain)
@@ -489,18 +538,17 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 	if (!domain->ranges)
 		goto err_domain;
 
-	if (pviommu_table_init(&domain->table, aperture->nr_pages))
-		goto err_ranges;
-
-	domain->aperture = aperture;
 	spin_lock_init(&domain->flush_lock);
-	domain->domain.pgsize_bitmap = SZ_4K;
-	if (pviommu_host_has_large() && IS_ALIGNED(aperture->base, SZ_2M))
-		domain->domain.pgsize_bitmap |= SZ_2M;
-	domain->domain.geometry.aperture_start = aperture->base;
-	domain->domain.geometry.aperture_end = aperture->base +
-		(aperture->nr_pages << PVIOMMU_PAGE_SHIFT) - 1;
+	/* No IOVA is in it. */
+	domain->domain.geometry.aperture_start = 1;
+	domain->domain.geometry.aperture_end = 0;
 	domain->domain.geometry.force_aperture = true;
+
+	if (dev) {
+		endpoint = dev_iommu_priv_get(dev);
+		if (domain_finalise(domain, endpoint->aperture))
+			goto err_ranges;
+	}
 	return &domain->domain;
 
 err_ranges:

@@ -9,8 +9,6 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <kunit/visibility.h>
-#include <linux/array_size.h>
 #include <linux/err.h>
 #include <linux/io.h>
 #include <linux/kvm_para.h>

@@ -49,7 +49,6 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <kunit/visibility.h>
 #include <linux/cc_platform.h>
 #include <linux/err.h>
 #include <linux/init.h>
@@ -79,6 +78,7 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 
 static void pviommu_release_device(struct device *dev)
 {
+	pviommu_detach_released(dev);
 	pviommu_endpoint_destroy(dev_iommu_priv_get(dev));
 }
 
@@ -99,7 +99,7 @@ static void pviommu_get_resv_regions(struct device *dev, struct list_head *list)
 static bool pviommu_capable(struct device *dev, enum iommu_cap cap)
 {
 	return cap == IOMMU_CAP_CACHE_COHERENCY ||
-	       cap == IOMMU_CAP_DEFERRED_FLUSH;
+	       pviommu_is_flush_queue_cap(cap);
 }
 
 /* "iommu=pt" cannot be had: there is no way around an aperture. */
@@ -112,15 +112,13 @@ static const struct iommu_ops pviommu_ops = {
 	.owner			= THIS_MODULE,
 	.pgsize_bitmap		= SZ_4K,
 	.capable		= pviommu_capable,
-	.domain_alloc_paging	= pviommu_domain_alloc_paging,
 	.probe_device		= pviommu_probe_device,
 	.release_device		= pviommu_release_device,
 	.device_group		= pviommu_device_group,
 	.get_resv_regions	= pviommu_get_resv_regions,
 	.def_domain_type	= pviommu_def_domain_type,
-	.blocked_domain		= &pviommu_blocked_domain,
-	.release_domain		= &pviommu_blocked_domain,
 	.default_domain_ops	= &pviommu_domain_ops,
+	PVIOMMU_KERNEL_OPS,
 };
 
 /*
@@ -165,7 +163,7 @@ VISIBLE_IF_KUNIT int pviommu_start(void)
 	if (ret)
 		return ret;
 
-	ret = iommu_device_register(&pviommu_iommu, &pviommu_ops, NULL);
+	ret = pviommu_iommu_register(&pviommu_iommu, &pviommu_ops);
 	if (ret) {
 		pviommu_events_stop();
 		iommu_device_sysfs_remove(&pviommu_iommu);

@@ -117,7 +117,7 @@ enum pviommu_domain_state {
 /**
  * struct pviommu_domain - a paging domain: one table for one aperture
  * @domain: the core's part
- * @aperture: the only one it can be attached to
+ * @aperture: the only one it can be attached to; NULL until that is known
  * @table: guest memory that the host reads
  * @nr_endpoints: devices attached to it; under @aperture's attach_lock
  * @followed_before: the host has followed it once; under attach_lock
@@ -191,8 +191,6 @@ struct pci_dev *
 pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture);
 
 extern const struct iommu_domain_ops pviommu_domain_ops;
-extern struct iommu_domain pviommu_blocked_domain;
-struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
 				   struct device *dev, u64 iova, bool write);
 void pviommu_aperture_shutdown(struct pviommu_aperture *aperture);

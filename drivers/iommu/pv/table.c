@@ -3,7 +3,6 @@
  * The remapping table as guest memory: directory, leaves, entries, and which
  * entries were removed without the host having been told yet.
  */
-#include <kunit/visibility.h>
 #include <linux/align.h>
 #include <linux/bitmap.h>
 #include <linux/find.h>
