@@ -10,8 +10,8 @@ import sys
 from riglib import boot, common, counts, demo, host, kernel, linux, mutants, soak, suite
 
 
-def cmd_kernel(_):
-    print(kernel.prepare().kdir)
+def cmd_kernel(args):
+    print(kernel.prepare(series=args.series).kdir)
 
 
 def cmd_source(_):
@@ -24,6 +24,7 @@ def arguments():
 
     command = commands.add_parser(
         "kernel", help="fetch the stock kernel; print where its headers are (KDIR)")
+    command.add_argument("--series", choices=kernel.IMAGES, default="6.12")
     command.set_defaults(run=cmd_kernel)
 
     command = commands.add_parser(
@@ -36,8 +37,9 @@ def arguments():
                     "goes to standard output. Build products of the tree are in "
                     "/run/rig/bin, extra files in /run/rig/extra.")
     command.add_argument("--iommu", choices=host.IOMMU_DEVICES, default="amd-vi")
-    command.add_argument("--kernel", choices=["stock", *linux.VARIANTS], default="stock",
-                         help="of host and guest: Debian's, or one of our own")
+    command.add_argument("--kernel", default="stock",
+                         choices=["stock", boot.STOCK_6_1, *linux.VARIANTS],
+                         help="of host and guest: Debian's 6.12 or 6.1, or one of our own")
     command.add_argument("--script", help="default: read from standard input")
     command.add_argument("--modules", help="directory of modules to use instead of the tree's")
     command.add_argument("--extra", action="append", default=[], help="another file for the host")

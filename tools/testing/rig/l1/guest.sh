@@ -29,10 +29,12 @@ NET_ADDRESS=10.0.2.15/24
 NET_PEER="10.0.2.2 $(option peer)"
 
 KERNEL_IMAGE=$(echo /run/kernel/boot/vmlinuz-*)
+GUEST_KERNEL=
 
 # guest_start NAME CMDLINE QEMU-ARGUMENT...
 #
 # GUEST_WRAP: what to put before the VMM's command line, as "pviommu run ... --"
+# GUEST_KERNEL: another kernel than the host's; needs an initramfs of its own
 # GUEST_INITRD: another initramfs
 # GUEST_ROOT: the disk that is the root file system; then there is no initramfs
 #
@@ -64,7 +66,7 @@ guest_start() {
 		-chardev "file,id=console,path=$LOG/guest-$guest.console" \
 		-serial chardev:console \
 		-chardev "pipe,id=control,path=$state/control" -serial chardev:control \
-		-kernel "$KERNEL_IMAGE" \
+		-kernel "${GUEST_KERNEL:-$KERNEL_IMAGE}" \
 		-append "$cmdline" "$@" \
 		</dev/null >"$LOG/guest-$guest.qemu" 2>&1 7>&- &
 	guest_pid=$!

@@ -5,12 +5,18 @@ import pathlib
 import sys
 import tempfile
 
-from . import common, console, guest, host, kernel, linux, rundir
+from . import build, common, console, guest, host, kernel, linux, rundir
+
+STOCK_6_1 = "stock-6.1"
 
 
 def command(args):
+    tree = common.TREE
     if args.kernel == "stock":
         chosen = kernel.prepare(newest_cached=True)
+    elif args.kernel == STOCK_6_1:
+        chosen = kernel.prepare(newest_cached=True, series="6.1")
+        tree = build.copy(chosen, linux.source() / "tools" / "testing" / "selftests")
     else:
         chosen = linux.build_kernel(args.kernel)
     run_dir = rundir.create(args.name)
@@ -20,7 +26,8 @@ def command(args):
             typed.write(sys.stdin.read())
             typed.flush()
             job = typed.name
-        share = rundir.freeze(run_dir, chosen, pathlib.Path(job), args.modules, args.extra)
+        share = rundir.freeze(run_dir, chosen, pathlib.Path(job), args.modules, args.extra,
+                              tree)
     guest.install(chosen, share)
     disks = rundir.make_disks(run_dir, len(host.NVME_SLOTS))
     if chosen.own_modules is not None:

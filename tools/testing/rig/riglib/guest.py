@@ -44,11 +44,25 @@ def _programs(kernel):
 
 def install(kernel, share):
     """Writes the guest's initramfs into the share, with the frozen pviommu.ko if there."""
+    _install(kernel, share, pathlib.Path(share) / "bin" / "pviommu.ko")
+
+
+def install_other(kernel, share, tree):
+    """A guest with a kernel of its own, in the share's guest-SERIES.
+
+    @tree: built for that kernel
+    """
+    folder = pathlib.Path(share) / f"guest-{kernel.series}"
+    folder.mkdir()
+    shutil.copy2(kernel.image, folder / "vmlinuz")
+    _install(kernel, folder, tree / "drivers" / "iommu" / "pv" / "pviommu.ko")
+
+
+def _install(kernel, folder, driver):
     extra = _programs(kernel)
-    driver = pathlib.Path(share) / "bin" / "pviommu.ko"
     if driver.exists():
         extra.append(driver)
-    initramfs.guest(kernel, pathlib.Path(share) / "guest.cpio", extra)
+    initramfs.guest(kernel, pathlib.Path(folder) / "guest.cpio", extra)
 
 
 def make_root(share, path):

@@ -8,8 +8,9 @@ from . import cache, common, cpio
 
 BUSYBOX = pathlib.Path("/bin/busybox")
 
-# The emulated host needs no more than its root, which is this machine's.
-HOST_MODULES = ["9p", "9pnet_virtio"]
+# The emulated host needs no more than its root, which is this machine's. virtio_pci
+# is built into Debian's 6.12.
+HOST_MODULES = ["virtio_pci", "9p", "9pnet_virtio"]
 GUEST_MODULES = ["nvme-core", "nvme", "e1000e"]
 
 

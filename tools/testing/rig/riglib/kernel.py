@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A stock Debian 6.12 kernel, unpacked beside its headers, not installed."""
+"""Stock Debian kernels, unpacked beside their headers, not installed."""
 
 import dataclasses
 import json
@@ -12,7 +12,13 @@ from . import cache, common, debs
 # Raise when unpacking changes: part of the cache key.
 RECIPE = "1"
 
-IMAGE = r"linux-image-(6\.12\.\d+\+deb12-amd64)"
+# The two that Debian 12 has, by series: what their images are called.
+IMAGES = {
+    "6.12": r"linux-image-(6\.12\.\d+\+deb12-amd64)",
+    "6.1": r"linux-image-(6\.1\.0-\d+-amd64)",
+}
+# Where the newest of each is published; security fixes come there first.
+SUITES = {"6.12": "bookworm-security", "6.1": "bookworm"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +32,10 @@ class Kernel:
     @property
     def release(self):
         return self.manifest["release"]
+
+    @property
+    def series(self):
+        return ".".join(self.release.split(".")[:2])
 
     @property
     def image(self):
@@ -54,17 +64,19 @@ class Kernel:
         return [pathlib.Path(path) for path in paths]
 
 
-def _packages(release):
+def _packages(series, release):
     version = release.removesuffix("-amd64")
+    kbuild = version if series == "6.12" else series
     return [f"linux-image-{release}", f"linux-headers-{release}",
-            f"linux-headers-{version}-common", f"linux-kbuild-{version}"]
+            f"linux-headers-{version}-common", f"linux-kbuild-{kbuild}"]
 
 
-def _newest(apt):
+def _newest(apt, series):
     """(release, package version) of the newest kernel that apt offers, or None."""
-    releases = [re.fullmatch(IMAGE, name)[1] for name in apt.names(IMAGE)]
+    image = IMAGES[series]
+    releases = [re.fullmatch(image, name)[1] for name in apt.names(image)]
     for release in sorted(releases, key=debs.by_version, reverse=True):
-        packages = _packages(release)
+        packages = _packages(series, release)
         versions = apt.versions(packages)
         if len(versions) == len(packages) and len(set(versions)) == 1:
             return release, versions[0]
@@ -75,9 +87,11 @@ def _directory(release, version):
     return f"kernels/{release}_{cache.key(RECIPE, release, version)}"
 
 
-def _newest_cached():
+def _newest_cached(series):
     manifests = common.cache().glob("kernels/*/manifest.json")
     found = {json.loads(path.read_text())["release"]: path.parent for path in manifests}
+    found = {release: path for release, path in found.items()
+             if re.fullmatch(IMAGES[series], f"linux-image-{release}")}
     if not found:
         return None
     return found[max(found, key=debs.by_version)]
@@ -96,9 +110,9 @@ def _relocate_headers(root, release):
             link.symlink_to(target)
 
 
-def _fetch(apt, release, version):
+def _fetch(apt, series, release, version):
     def fill(root):
-        packages = _packages(release)
+        packages = _packages(series, release)
         common.progress(f"fetching kernel {release} ({version})")
         if not apt.download([f"{name}={version}" for name in packages], root):
             raise common.RigError(f"cannot fetch {', '.join(packages)}")
@@ -111,26 +125,27 @@ def _fetch(apt, release, version):
     return cache.make(_directory(release, version), fill, 3072, "a kernel")
 
 
-def prepare(newest_cached=False):
+def prepare(newest_cached=False, series="6.12"):
     """The newest kernel that apt offers; what is in the cache when apt fails.
 
     @newest_cached: do not ask apt as long as any is in the cache
+    @series: a key of IMAGES
     """
     with cache.lock():
-        if newest_cached and _newest_cached():
-            return Kernel(_newest_cached())
+        if newest_cached and _newest_cached(series):
+            return Kernel(_newest_cached(series))
         for private in (False, True):
             apt = debs.Apt(private)
-            newest = _newest(apt)
+            newest = _newest(apt, series)
             if not newest:
                 continue
             try:
-                return Kernel(_fetch(apt, *newest))
+                return Kernel(_fetch(apt, series, *newest))
             except common.RigError as error:
                 common.progress(str(error))
-        root = _newest_cached()
+        root = _newest_cached(series)
         if root:
             common.progress(f"using the cached kernel {root.name}")
             return Kernel(root)
-    raise common.RigError("apt offers no kernel 6.12 (linux-image-6.12.*+deb12-amd64); "
-                          "Debian 12's security suite, bookworm-security, carries it")
+    raise common.RigError(f"apt offers no kernel {series} ({IMAGES[series]}); "
+                          f"Debian 12's suite {SUITES[series]} carries it")

@@ -9,10 +9,14 @@ from . import common, guest, host, rundir, turns
 IOMMUS = ("amd-vi", "vt-d")
 
 
-def _prepare(name, iommu, kernel, job, append, shared, options):
+def _prepare(name, iommu, kernel, job, append, shared, tree, guests, options):
     run_dir = rundir.create(f"{name}-{iommu}")
-    share = rundir.freeze(run_dir, kernel, job)
-    guest.install(kernel, share)
+    share = rundir.freeze(run_dir, kernel, job, tree=tree)
+    if guests:
+        for other, built in guests:
+            guest.install_other(other, share, built)
+    else:
+        guest.install(kernel, share)
     disks = rundir.make_disks(run_dir, len(host.NVME_SLOTS))
     if kernel.own_modules is not None:
         guest.make_root(share, disks[0])
@@ -20,14 +24,16 @@ def _prepare(name, iommu, kernel, job, append, shared, options):
                      append=append, net=True, turn=shared, **options)
 
 
-def boot(name, kernel, job, append, on_result=None, **options):
+def boot(name, kernel, job, append, on_result=None, tree=common.TREE, guests=(), **options):
     """{iommu: (Spec, Outcome)}; on_result(iommu, line) is called as results come.
 
     A kernel of our own finds its root file system on the first disk.
+    @tree: whose build products
+    @guests: (kernel, tree built for it) instead of the host's kernel and @tree
     @options: of host.Spec
     """
     shared = turns.Turns()
-    specs = {iommu: _prepare(name, iommu, kernel, job, append, shared, options)
+    specs = {iommu: _prepare(name, iommu, kernel, job, append, shared, tree, guests, options)
              for iommu in IOMMUS}
 
     def one(iommu):

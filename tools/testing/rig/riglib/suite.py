@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from . import (build, common, counts, coverage, demo, features, grafted, kernel, linux, pair, refusals,
-               report, rundir, tap, units)
+               report, rundir, second, tap, units)
 
 ROUNDS = 1
 
@@ -44,8 +44,7 @@ def _add_cases(run, spec, name, prefix):
             [f"planned {plan}, ran {len(tests)}"])
 
 
-def _add_selftest(run, spec, outcome, name):
-    prefix = f"{spec.iommu} {name}"
+def _add_selftest(run, spec, outcome, name, prefix):
     _add_cases(run, spec, name, prefix)
     verdicts = [words for words in outcome.values("selftest") if words[0] == name]
     if not verdicts:
@@ -85,7 +84,7 @@ def _add_stock(run, chosen):
         failed_before = run.failed
         run.part(f"kselftests, stock kernel, {spec.iommu}")
         for name in names:
-            _add_selftest(run, spec, outcome, name)
+            _add_selftest(run, spec, outcome, name, f"{spec.iommu} {name}")
         run.part(f"guests, stock kernel, {spec.iommu}")
         summary = report.summary(spec, outcome)
         for name, passed, details in report.checks(summary):
@@ -160,6 +159,7 @@ def _run_all(run):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         booted = pool.submit(units.boot_debug, debug)
         _add_stock(run, chosen)
+        second.add(run, chosen, harness, _add_selftest, _progress)
     run.part("KUnit, debug kernel")
     logs = [units.add_debug(run, *booted.result())]
     logs += _add_debug(run, debug)

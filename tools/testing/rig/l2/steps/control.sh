@@ -25,6 +25,10 @@ step_join() {
 	wait "$background"
 }
 
+step_release() {
+	say "release $(uname -r)"
+}
+
 step_reboot() {
 	reboot -f
 }
