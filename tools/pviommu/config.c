@@ -8,6 +8,9 @@
 #include "config.h"
 #include "number.h"
 
+/* host=guest@aperture and what follows it. */
+#define DEVICE_LEN	(ADDRESS_HOST_LEN + ADDRESS_GUEST_LEN + 4)
+
 /**
  * config_add_device() - add a device
  * @config: to what
@@ -50,6 +53,65 @@ config_find_device(const struct config *config,
 	return NULL;
 }
 
+/**
+ * config_apertures() - count the apertures
+ * @config: the configuration
+ *
+ * Return: how many there are: one more than the highest number of a device.
+ */
+unsigned int config_apertures(const struct config *config)
+{
+	unsigned int count = 1;
+
+	for (unsigned int i = 0; i < config->nr_devices; i++) {
+		if (config->devices[i].aperture >= count)
+			count = config->devices[i].aperture + 1;
+	}
+	return count;
+}
+
+/* Cuts @text in two at @separator. */
+static char *split(char *text, char separator)
+{
+	char *right = strchr(text, separator);
+
+	if (right)
+		*right++ = '\0';
+	return right;
+}
+
+/**
+ * config_parse_device() - read HOST=GUEST[@APERTURE]
+ * @text: the device; gets cut into pieces
+ * @device: the result
+ * @numbered: whether it names an aperture; if not, it is 0
+ *
+ * Return: NULL, or what is wrong.
+ */
+const char *config_parse_device(char *text, struct config_device *device,
+				bool *numbered)
+{
+	char *guest = split(text, '=');
+	char *number;
+	__u64 aperture = 0;
+
+	memset(device, 0, sizeof(*device));
+	if (!guest)
+		return "not HOST=GUEST";
+	number = split(guest, '@');
+	if (!address_parse_host(text, &device->host))
+		return "HOST is not [ssss:]bb:dd.f";
+	if (!address_parse_guest(guest, &device->guest))
+		return "GUEST is not [ssss:]bb:dd.f[/dd.f...]";
+	if (number && (!number_parse(number, &aperture) ||
+		       aperture >= CONFIG_MAX_DEVICES))
+		return "the aperture after @ is not a number from 0 to 31";
+
+	device->aperture = aperture;
+	*numbered = number;
+	return NULL;
+}
+
 static bool export_number(const char *name, __u64 number)
 {
 	char text[32];
@@ -60,16 +122,16 @@ static bool export_number(const char *name, __u64 number)
 
 static bool export_devices(const struct config *config)
 {
-	char text[CONFIG_MAX_DEVICES *
-		  (ADDRESS_HOST_LEN + ADDRESS_GUEST_LEN)] = "";
+	char text[CONFIG_MAX_DEVICES * DEVICE_LEN] = "";
 	char host[ADDRESS_HOST_LEN], guest[ADDRESS_GUEST_LEN];
 	size_t at = 0;
 
 	for (unsigned int i = 0; i < config->nr_devices; i++)
-		at += snprintf(text + at, sizeof(text) - at, "%s%s=%s",
+		at += snprintf(text + at, sizeof(text) - at, "%s%s=%s@%u",
 			       i ? "," : "",
 			       address_format_host(host, &config->devices[i].host),
-			       address_format_guest(guest, &config->devices[i].guest));
+			       address_format_guest(guest, &config->devices[i].guest),
+			       config->devices[i].aperture);
 	return !setenv(ENV_DEVICES, text, 1);
 }
 
@@ -105,33 +167,21 @@ static bool import_number(const char *name, __u64 *number)
 	return text && number_parse(text, number);
 }
 
-/* Cuts @text in two at @separator. */
-static char *split(char *text, char separator)
-{
-	char *right = strchr(text, separator);
-
-	if (right)
-		*right++ = '\0';
-	return right;
-}
-
 static bool import_devices(struct config *config)
 {
 	const char *text = getenv(ENV_DEVICES);
 
 	while (text) {
-		char host[ADDRESS_HOST_LEN + ADDRESS_GUEST_LEN] = "";
+		char one[DEVICE_LEN] = "";
 		size_t len = strcspn(text, ",");
 		struct config_device device;
-		char *guest;
+		bool numbered;
 
-		if (len >= sizeof(host))
+		if (len >= sizeof(one))
 			return false;
-		memcpy(host, text, len);
+		memcpy(one, text, len);
 
-		guest = split(host, '=');
-		if (!guest || !address_parse_host(host, &device.host) ||
-		    !address_parse_guest(guest, &device.guest) ||
+		if (config_parse_device(one, &device, &numbered) || !numbered ||
 		    config_add_device(config, &device))
 			return false;
 

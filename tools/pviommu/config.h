@@ -20,13 +20,13 @@
 #define ENV_BASE	"PVIOMMU_BASE"		/* first IOVA of the window */
 #define ENV_LENGTH	"PVIOMMU_LENGTH"	/* of the window, bytes */
 #define ENV_BUDGET	"PVIOMMU_BUDGET"	/* pages */
-#define ENV_DEVICES	"PVIOMMU_DEVICES"	/* host=guest,host=guest... */
+#define ENV_DEVICES	"PVIOMMU_DEVICES"	/* host=guest@aperture,... */
 #define ENV_FALLBACK	"PVIOMMU_FALLBACK"	/* 1: pin until the guest's driver comes */
 #define ENV_GUARD	"PVIOMMU_GUARD"		/* fd:inode, of a socket; see guard.c */
 #define ENV_OLD_PRELOAD	"PVIOMMU_OLD_PRELOAD"	/* the user's own LD_PRELOAD, if any */
 
 /* Changes with any of the above: the two halves must be of one version. */
-#define CONFIG_PROTOCOL		2
+#define CONFIG_PROTOCOL		3
 
 #define CONFIG_MAX_DEVICES	32
 
@@ -48,14 +48,18 @@ enum config_exit {
 	EXIT_NOT_FOUND = 127,
 };
 
+/*
+ * @aperture: its number: ids count up from 0, and so do our apertures
+ */
 struct config_device {
 	struct pviommu_host_device host;
 	struct pviommu_endpoint guest;
+	__u32 aperture;
 };
 
 /*
- * @base, @length: the window, bytes
- * @budget: pages
+ * @base, @length: the window of every aperture, bytes
+ * @budget: of every aperture, pages
  * @fallback_pin: plain VFIO until the guest's driver comes; see fallback.c
  * @guard_fd, @guard_inode: a socket to the guard, and how to know it again
  */
@@ -70,11 +74,14 @@ struct config {
 	struct config_device devices[CONFIG_MAX_DEVICES];
 };
 
+const char *config_parse_device(char *text, struct config_device *device,
+				bool *numbered);
 const char *config_add_device(struct config *config,
 			      const struct config_device *device);
 const struct config_device *
 config_find_device(const struct config *config,
 		   const struct pviommu_host_device *host);
+unsigned int config_apertures(const struct config *config);
 
 bool config_export(const struct config *config);
 const char *config_import(struct config *config);

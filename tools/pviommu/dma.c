@@ -22,8 +22,9 @@
  *
  * VFIO uses the same numbers for requests to a container and to a device: for
  * one, VFIO_IOMMU_MAP_DMA is VFIO_DEVICE_PCI_HOT_RESET. A container is a
- * character device, /dev/vfio/vfio. A device that comes from a group is an
- * anonymous inode.
+ * character device, /dev/vfio/vfio or /dev/iommu. A device that comes from a group
+ * is an anonymous inode. One that is opened by itself is a character device, too,
+ * but known from when it was bound to iommufd, before which it can do nothing.
  *
  * Return: whether it is a container.
  */
@@ -31,7 +32,7 @@ bool dma_is_container(int fd)
 {
 	struct stat st;
 
-	return !fstat(fd, &st) && S_ISCHR(st.st_mode);
+	return !fstat(fd, &st) && S_ISCHR(st.st_mode) && !device_is(fd);
 }
 
 static int fail(int error)
@@ -51,13 +52,21 @@ static bool bitmap_is_valid(const struct vfio_bitmap *bitmap, __u64 length)
 	return pages && bitmap->size >= (pages - 1) / 64 * 8 + 8;
 }
 
+/**
+ * dma_set_dirty() - say of pages that a device may have written them
+ * @bitmap: where
+ * @pages: how many, from its first bit on
+ */
+void dma_set_dirty(__u64 *bitmap, __u64 pages)
+{
+	memset(bitmap, 0xff, pages / 64 * 8);
+	if (pages % 64)
+		bitmap[pages / 64] |= (1ULL << pages % 64) - 1;
+}
+
 static void set_all_dirty(const struct vfio_bitmap *bitmap, __u64 length)
 {
-	__u64 pages = length / bitmap->pgsize;
-
-	memset(bitmap->data, 0xff, pages / 64 * 8);
-	if (pages % 64)
-		bitmap->data[pages / 64] |= (1ULL << pages % 64) - 1;
+	dma_set_dirty(bitmap->data, length / bitmap->pgsize);
 }
 
 /**
@@ -76,7 +85,7 @@ int dma_map(int fd, void *arg)
 
 	if (!dma_is_container(fd))
 		return real_ioctl(fd, VFIO_IOMMU_MAP_DMA, arg);
-	if (fallback_ioctl(fd, VFIO_IOMMU_MAP_DMA, arg, &ret))
+	if (fallback_map(fd, 0, VFIO_IOMMU_MAP_DMA, arg, &ret))
 		return ret;
 
 	if (map->argsz < sizeof(*map) ||

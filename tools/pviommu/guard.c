@@ -5,10 +5,10 @@
  * There are many ways for a preload library to be lost: a static VMM behind a
  * wrapper, a cleaned environment, a security module. A VMM that pins all of its
  * memory while its user thinks it confined would be the worst outcome of all.
- * VFIO lets a group be opened only once. So a process of ours, the guard, keeps
- * the groups open until the library tells it that it has bound the VM, or until
- * the process that became the VMM ends. Without the library, the VMM finds its
- * groups busy.
+ * VFIO lets a group be opened only once, and no device of it be bound to iommufd
+ * meanwhile. So a process of ours, the guard, keeps the groups open until the
+ * library tells it that it has bound the VM, or until the process that became the
+ * VMM ends. Without the library, the VMM finds its groups, or devices, busy.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +57,9 @@ static bool open_group(const struct pviommu_host_device *host,
 			       name, path);
 		else if (errno == EACCES || errno == EPERM)
 			pr_err("%s: no permission to open its group, %s: run as root, or give this user access to it",
+			       name, path);
+		else if (errno == ENOENT)
+			pr_err("%s: cannot open its group, %s, which is not there: pviommu run needs a kernel with VFIO's groups (CONFIG_VFIO_GROUP), also for a VMM that uses iommufd",
 			       name, path);
 		else
 			pr_err("%s: cannot open its group, %s: %s", name, path,

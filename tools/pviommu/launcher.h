@@ -24,6 +24,9 @@ bool host_check_device(const struct pviommu_host_device *device);
 bool host_group(const struct pviommu_host_device *device, char *group,
 		size_t size);
 
+bool apertures_check_numbers(const struct config *config);
+bool apertures_assign(struct config *config, bool separate);
+
 bool guard_start(struct config *config);
 bool preload_find(char *path, size_t size);
 bool preload_export(const char *path);

@@ -11,12 +11,8 @@
 #include <linux/vfio.h>
 #include <unistd.h>
 
+#include "iommufd_abi.h"
 #include "preload.h"
-
-/* Since Linux 6.6; the headers may be older. */
-#ifndef VFIO_DEVICE_BIND_IOMMUFD
-#define VFIO_DEVICE_BIND_IOMMUFD	_IO(VFIO_TYPE, VFIO_BASE + 18)
-#endif
 
 static const struct {
 	unsigned int request;
@@ -28,10 +24,17 @@ static const struct {
 	{ KVM_SET_SREGS, reset_set_sregs },
 	{ KVM_SET_SREGS2, reset_set_sregs2 },
 	{ VFIO_GROUP_GET_DEVICE_FD, device_open },
-	{ VFIO_DEVICE_BIND_IOMMUFD, device_bind_iommufd },
+	{ VFIO_DEVICE_BIND_IOMMUFD, device_bind },
+	{ VFIO_DEVICE_ATTACH_IOMMUFD_PT, device_attach_pt },
+	{ VFIO_DEVICE_DETACH_IOMMUFD_PT, device_detach_pt },
 	{ VFIO_IOMMU_MAP_DMA, dma_map },
 	{ VFIO_IOMMU_UNMAP_DMA, dma_unmap },
 	{ VFIO_IOMMU_DIRTY_PAGES, dma_dirty_pages },
+	{ IOMMU_IOAS_MAP, iommufd_map },
+	{ IOMMU_IOAS_MAP_FILE, iommufd_map_file },
+	{ IOMMU_IOAS_COPY, iommufd_copy },
+	{ IOMMU_IOAS_UNMAP, iommufd_unmap },
+	{ IOMMU_HWPT_GET_DIRTY_BITMAP, iommufd_get_dirty },
 };
 
 static int first_ioctl(int fd, unsigned long request, void *arg)

@@ -26,7 +26,9 @@ extern int (*real_close)(int fd);
  * @fd: from KVM_CREATE_VM; -1 when there is no VM
  * @boot_vcpu_fd: from KVM_CREATE_VCPU of vCPU 0, or -1
  * @pviommu_fd: our /dev/pviommu, or -1
- * @aperture_id: the aperture that all devices are in
+ * @started: the boot vCPU was given registers, after the devices that the VM starts
+ *	with were opened
+ * @apertures: the id of each aperture, by its number in config
  */
 struct vm {
 	pthread_mutex_t lock;
@@ -34,7 +36,8 @@ struct vm {
 	int fd;
 	int boot_vcpu_fd;
 	int pviommu_fd;
-	__u32 aperture_id;
+	bool started;
+	__u32 apertures[CONFIG_MAX_DEVICES];
 };
 
 extern struct vm vm;
@@ -55,10 +58,17 @@ static inline void fd_set_to(int *tracked, int fd)
 int vm_create(int fd, void *arg);
 int vm_create_vcpu(int fd, void *arg);
 int device_open(int fd, void *arg);
-int device_bind_iommufd(int fd, void *arg);
+int device_bind(int fd, void *arg);
+int device_attach_pt(int fd, void *arg);
+int device_detach_pt(int fd, void *arg);
 int dma_map(int fd, void *arg);
 int dma_unmap(int fd, void *arg);
 int dma_dirty_pages(int fd, void *arg);
+int iommufd_map(int fd, void *arg);
+int iommufd_map_file(int fd, void *arg);
+int iommufd_copy(int fd, void *arg);
+int iommufd_unmap(int fd, void *arg);
+int iommufd_get_dirty(int fd, void *arg);
 int reset_set_regs(int fd, void *arg);
 int reset_set_sregs(int fd, void *arg);
 int reset_set_sregs2(int fd, void *arg);
@@ -73,13 +83,17 @@ void device_forget_all(void);
 void reset_forget(void);
 void fallback_start(void);
 __u32 fallback_attach_flags(void);
+bool fallback_is_pinning(void);
 void fallback_before_close(int fd);
 void fallback_forget(void);
 
 /* Without. */
 bool device_is(int fd);
 bool dma_is_container(int fd);
-bool fallback_is_container(int fd);
+void dma_set_dirty(__u64 *bitmap, __u64 pages);
+bool iommufd_is(int fd);
+bool fallback_is_mapped(int fd);
+bool fallback_map(int fd, __u32 ioas, unsigned long request, void *arg, int *ret);
 bool fallback_ioctl(int fd, unsigned long request, void *arg, int *ret);
 
 /* What the launcher said, and why it is not usable, or NULL. */
@@ -98,6 +112,7 @@ struct reason {
 };
 
 const char *reason(const struct reason *table, size_t len, int error);
+void refuse(const char *name, const char *why);
 noreturn void stop(const char *what, const char *name, const char *why);
 
 #endif /* PVIOMMU_PRELOAD_H */

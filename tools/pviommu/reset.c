@@ -40,6 +40,7 @@ static void see(int fd, unsigned int half, bool is_reset)
 {
 	pthread_mutex_lock(&vm.lock);
 	if (fd_is(&vm.boot_vcpu_fd, fd)) {
+		vm.started = true;
 		seen = is_reset ? seen | half : seen & ~half;
 		if (seen == SEEN_ALL) {
 			seen = 0;

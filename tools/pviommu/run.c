@@ -29,6 +29,7 @@ enum {
 	KEY_BUDGET,
 	KEY_DEVICE,
 	KEY_FALLBACK,
+	KEY_SEPARATE,
 };
 
 static const struct argp_option options[] = {
@@ -38,8 +39,10 @@ static const struct argp_option options[] = {
 	  "Length of the window (default 256M)", 0 },
 	{ "budget", KEY_BUDGET, "BYTES|PAGESp", 0,
 	  "Most memory that may be pinned at once (default: all of the window)", 0 },
-	{ "device", KEY_DEVICE, "HOST=GUEST", 0,
+	{ "device", KEY_DEVICE, "HOST=GUEST[@N]", 0,
 	  "Which device of the guest a device of the host is; may be repeated", 0 },
+	{ "separate", KEY_SEPARATE, NULL, 0,
+	  "An aperture for each IOMMU group, instead of one for all devices", 0 },
 	{ "fallback", KEY_FALLBACK, "pin", 0,
 	  "Plain VFIO, with all memory pinned, until the guest's driver comes", 0 },
 	{ 0 }
@@ -53,7 +56,13 @@ static const char doc[] =
 	"bridges from the root bus on, then the device. A device without --device is\n"
 	"looked for in the VMM's own arguments: `-device vfio-pci,host=X,addr=Y' on\n"
 	"the root bus is guest device 0000:00:Y. With any other bus, or without\n"
-	"addr=, pass --device.\n"
+	"addr=, pass --device. One that is named may as well be plugged in later.\n"
+	"\n"
+	"All devices share one aperture, number 0, unless --separate is given, or @N\n"
+	"says which one a device is in. Devices in different apertures cannot reach\n"
+	"each other's buffers. Every aperture has a window and a budget of its own, of\n"
+	"the same size. What the host's IOMMU cannot tell apart, an IOMMU group, is in\n"
+	"one aperture.\n"
 	"\n"
 	"Without the pviommu driver a guest cannot use the devices, and neither can\n"
 	"firmware. With --fallback=pin both can, as under plain VFIO: the devices reach\n"
@@ -62,10 +71,14 @@ static const char doc[] =
 	"it, for as long as the VMM runs, and what was pinned is released.";
 
 /*
+ * @separate: --separate
+ * @numbered: a --device has an @N
  * @vmm: the VMM and its arguments, NULL-terminated
  */
 struct request {
 	struct config config;
+	bool separate;
+	bool numbered;
 	char **vmm;
 };
 
@@ -78,28 +91,23 @@ static void parse_bytes(struct argp_state *state, const char *option,
 			   option, text);
 }
 
-static void parse_device(struct argp_state *state, char *text,
-			 struct config *config)
+static void parse_device(struct argp_state *state, const char *text,
+			 struct request *request)
 {
 	struct config_device device;
-	char *guest = strchr(text, '=');
+	char *pieces = strdup(text);
 	const char *error;
+	bool numbered;
 
-	if (guest)
-		*guest++ = '\0';
-	else
-		argp_error(state, "--device %s: not HOST=GUEST", text);
-
-	if (!address_parse_host(text, &device.host))
-		argp_error(state, "--device: %s is not a host device [ssss:]bb:dd.f",
-			   text);
-	if (!address_parse_guest(guest, &device.guest))
-		argp_error(state, "--device: %s is not a guest device [ssss:]bb:dd.f[/dd.f...]",
-			   guest);
-
-	error = config_add_device(config, &device);
+	if (!pieces)
+		argp_failure(state, EXIT_HOST, errno, "--device");
+	error = config_parse_device(pieces, &device, &numbered);
+	free(pieces);
+	if (!error)
+		error = config_add_device(&request->config, &device);
 	if (error)
-		argp_error(state, "--device %s=%s: %s", text, guest, error);
+		argp_error(state, "--device %s: %s", text, error);
+	request->numbered |= numbered;
 }
 
 static void check_window(struct argp_state *state, struct config *config)
@@ -133,13 +141,16 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				   arg);
 		return 0;
 	case KEY_DEVICE:
-		parse_device(state, arg, config);
+		parse_device(state, arg, request);
 		return 0;
 	case KEY_FALLBACK:
 		if (strcmp(arg, "pin"))
 			argp_error(state, "--fallback %s: the only one is pin",
 				   arg);
 		config->fallback_pin = true;
+		return 0;
+	case KEY_SEPARATE:
+		request->separate = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		request->vmm = state->argv + state->next - 1;
@@ -150,6 +161,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case ARGP_KEY_SUCCESS:
 		check_window(state, config);
+		if (request->separate && request->numbered)
+			argp_error(state,
+				   "--separate and @N: both say which aperture a device is in");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -195,6 +209,8 @@ int run_command(int argc, char **argv)
 	ret = vmm_args_scan(request.vmm, &request.config);
 	if (ret)
 		return ret;
+	if (!apertures_check_numbers(&request.config))
+		return EXIT_USAGE;
 
 	ret = vmm_find(request.vmm[0], &path);
 	if (ret)
@@ -204,7 +220,9 @@ int run_command(int argc, char **argv)
 		return ret;
 
 	if (!preload_find(library, sizeof(library)) ||
-	    !host_is_ready(&request.config) || !guard_start(&request.config))
+	    !host_is_ready(&request.config) ||
+	    !apertures_assign(&request.config, request.separate) ||
+	    !guard_start(&request.config))
 		return EXIT_HOST;
 
 	if (!preload_export(library) || !config_export(&request.config)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The end of a VMM that would otherwise run with a device unconfined. */
+/* No to a device, and the end of a VMM that would otherwise run with one unconfined. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +21,16 @@ const char *reason(const struct reason *table, size_t len, int error)
 			return table[i].text;
 	}
 	return strerror(error);
+}
+
+/**
+ * refuse() - say why a device is kept from the VMM
+ * @name: the device
+ * @why: why
+ */
+void refuse(const char *name, const char *why)
+{
+	dprintf(STDERR_FILENO, "pviommu: refused %s: %s\n", name, why);
 }
 
 /**

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VM: bound to a pviommu of its own, with its aperture, as soon as it is
+ * The VM: bound to a pviommu of its own, with its apertures, as soon as it is
  * created, and until its file is closed.
  */
 #include <errno.h>
@@ -39,7 +39,7 @@ static void bind_vm(void)
 		     reason(reasons, ARRAY_SIZE(reasons), errno));
 }
 
-static void create_aperture(void)
+static void create_aperture(unsigned int number)
 {
 	static const struct reason reasons[] = {
 		{ EINVAL, "its base or length is 0 or not a multiple of 4096" },
@@ -57,7 +57,7 @@ static void create_aperture(void)
 	if (real_ioctl(vm.pviommu_fd, PVIOMMU_CREATE_APERTURE, &create))
 		stop("create", "the aperture",
 		     reason(reasons, ARRAY_SIZE(reasons), errno));
-	vm.aperture_id = create.out_aperture_id;
+	vm.apertures[number] = create.out_aperture_id;
 }
 
 /**
@@ -84,7 +84,8 @@ int vm_create(int fd, void *arg)
 	vm.owner = getpid();
 	fd_set_to(&vm.fd, ret);
 	bind_vm();
-	create_aperture();
+	for (unsigned int i = 0; i < config_apertures(&config); i++)
+		create_aperture(i);
 	device_attach_all();
 	fallback_start();
 
@@ -119,6 +120,7 @@ static void release_vm(void)
 	if (vm.pviommu_fd >= 0)
 		real_close(vm.pviommu_fd);
 	vm.pviommu_fd = -1;
+	vm.started = false;
 	fd_set_to(&vm.fd, -1);
 	fd_set_to(&vm.boot_vcpu_fd, -1);
 	reset_forget();
@@ -143,7 +145,7 @@ void vm_forget(void)
 void vm_before_close(int fd)
 {
 	if (fd < 0 || (!fd_is(&vm.fd, fd) && !fd_is(&vm.boot_vcpu_fd, fd) &&
-		       !device_is(fd) && !fallback_is_container(fd)))
+		       !device_is(fd) && !fallback_is_mapped(fd)))
 		return;
 
 	/* A vfork()ed child closes its own copies. */

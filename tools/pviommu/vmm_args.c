@@ -44,7 +44,7 @@ struct vfio_pci {
 	char name[MAX_LEN];
 	char addr[MAX_LEN];
 	char bus[MAX_LEN];
-	bool iommufd;
+	bool fd;
 };
 
 static void parse_device(const char *text, struct vfio_pci *found)
@@ -73,26 +73,33 @@ static void parse_device(const char *text, struct vfio_pci *found)
 			snprintf(found->addr, MAX_LEN, "%s", option.value);
 		} else if (!strcmp(option.key, "bus")) {
 			snprintf(found->bus, MAX_LEN, "%s", option.value);
-		} else if (!strcmp(option.key, "iommufd")) {
-			found->iommufd = true;
+		} else if (!strcmp(option.key, "fd")) {
+			found->fd = true;
 		}
 	}
 }
 
-static int add_device(const struct vfio_pci *found, struct config *config)
+/*
+ * @explicit: there were --device options
+ */
+static int add_device(const struct vfio_pci *found, struct config *config,
+		      bool explicit)
 {
 	struct config_device device = { .guest.depth = 1 };
 	const char *error;
 
+	/* Opened by whoever starts the VMM. The library refuses one not named. */
+	if (found->fd && !found->name[0]) {
+		if (explicit)
+			return 0;
+		pr_err("cannot tell which host device -device %s,fd= is: pass --device HOST=GUEST",
+		       found->driver);
+		return EXIT_USAGE;
+	}
 	if (!address_parse_host(found->name, &device.host)) {
 		pr_err("cannot tell which host device -device %s,host=%s is",
 		       found->driver, found->name);
 		return EXIT_USAGE;
-	}
-	if (found->iommufd) {
-		pr_err("%s: iommufd is not supported yet: leave out its iommufd=",
-		       found->name);
-		return EXIT_VMM;
 	}
 	if (config_find_device(config, &device.host))
 		return 0;
@@ -148,7 +155,7 @@ int vmm_args_scan(char **argv, struct config *config)
 		if (strcmp(found.driver, "vfio-pci") &&
 		    strcmp(found.driver, "vfio-pci-nohotplug"))
 			continue;
-		ret = add_device(&found, config);
+		ret = add_device(&found, config, explicit);
 		if (ret)
 			return ret;
 	}

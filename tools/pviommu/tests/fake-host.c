@@ -3,11 +3,13 @@
  * A host to test against, without KVM, VFIO or kvm-pviommu: preloaded beneath
  * the preload library, as the user's own LD_PRELOAD.
  *
- * Paths in /sys, /dev/pviommu and /dev/vfio are looked up under $FAKE_ROOT
- * instead. The ioctls that matter are answered here and written to $FAKE_LOG,
- * one a line. $FAKE_FAIL names one that fails, with which errno: "attach:16".
- * KVM_RUN with an argument is the guest's driver enabling the aperture. A mapping
- * at SLOW_IOVA takes a second.
+ * Paths in /sys, /dev/pviommu, /dev/iommu and /dev/vfio are looked up under
+ * $FAKE_ROOT instead. What is there for /dev/iommu or in /dev/vfio/devices passes
+ * for a character device: its text is the number, "511:0". The ioctls that matter
+ * are answered here and written to $FAKE_LOG, one a line. $FAKE_FAIL names one that
+ * fails, with which errno: "attach:16". KVM_RUN with an argument is the guest's
+ * driver enabling the aperture of that number, counted from 1. A mapping at
+ * SLOW_IOVA takes a second.
  *
  * What it cannot show is that VFIO refuses to open a group twice.
  */
@@ -26,14 +28,20 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "fake.h"
+#include "iommufd_abi.h"
 
 #define NEXT(name)	((typeof(name) *)dlsym(RTLD_NEXT, #name))
 
-/* The aperture, as PVIOMMU_STATS tells of it. */
-static unsigned int devices, waiting, enabled;
+/* The apertures, as PVIOMMU_STATS tells of them. */
+static struct {
+	unsigned int devices, waiting, enabled;
+} apertures[8];
+
+static unsigned int nr_apertures;
 
 static const char *redirect(const char *path, char *buffer)
 {
@@ -41,6 +49,7 @@ static const char *redirect(const char *path, char *buffer)
 
 	if (!root || (strncmp(path, "/sys/", 5) &&
 		      strcmp(path, "/dev/pviommu") &&
+		      strcmp(path, "/dev/iommu") &&
 		      strncmp(path, "/dev/vfio/", 10)))
 		return path;
 
@@ -129,6 +138,35 @@ static bool fd_path(int fd, char *path, size_t size)
 	return len > 0;
 }
 
+/* The name of a VFIO device's own file, or of iommufd's; NULL for any other. */
+static const char *special(int fd, char *path, size_t size)
+{
+	if (!fd_path(fd, path, size))
+		return NULL;
+	if (!strstr(path, "/dev/vfio/devices/") && !strstr(path, "/dev/iommu"))
+		return NULL;
+	return strrchr(path, '/') + 1;
+}
+
+int fstat64(int fd, struct stat64 *st)
+{
+	int ret = NEXT(fstat64)(fd, st);
+	unsigned int major, minor;
+	char path[4096];
+	FILE *file;
+
+	if (ret || !special(fd, path, sizeof(path)))
+		return ret;
+
+	file = NEXT(fopen64)(path, "r");
+	if (fscanf(file, "%u:%u", &major, &minor) == 2) {
+		st->st_mode = S_IFCHR;
+		st->st_rdev = makedev(major, minor);
+	}
+	fclose(file);
+	return 0;
+}
+
 int close(int fd)
 {
 	char path[4096];
@@ -138,6 +176,8 @@ int close(int fd)
 			record("closed %.*s\n", (int)strcspn(path + 7, " "), path + 7);
 		else if (strstr(path, "/dev/pviommu"))
 			record("closed pviommu\n");
+		else if (special(fd, path, sizeof(path)))
+			record("closed %s\n", special(fd, path, sizeof(path)));
 		else if (strstr(path, "/dev/vfio/"))
 			record("closed group %s\n", strrchr(path, '/') + 1);
 	}
@@ -158,12 +198,13 @@ static int answer(const char *name, int ret)
 
 static int pviommu_ioctl(unsigned int request, void *arg)
 {
-	const struct pviommu_create_aperture *create = arg;
+	struct pviommu_create_aperture *create = arg;
 	const struct pviommu_attach *attach = arg;
 	const struct pviommu_detach *detach = arg;
 	const struct pviommu_stats *get = arg;
 	struct pviommu_aperture_stats *stats;
 	struct pviommu_info *info = arg;
+	unsigned int id;
 
 	switch (request) {
 	case PVIOMMU_INFO:
@@ -174,36 +215,43 @@ static int pviommu_ioctl(unsigned int request, void *arg)
 		return answer("info", 0);
 	case PVIOMMU_BIND_VM:
 		record("bind\n");
+		nr_apertures = 0;
 		return answer("bind", 0);
 	case PVIOMMU_CREATE_APERTURE:
 		record("create %llx %llx %llu\n", create->base, create->length,
 		       create->budget);
+		create->out_aperture_id = nr_apertures++;
 		return answer("create", 0);
 	case PVIOMMU_ATTACH:
-		record("attach%s %x:%02x:%02x %x:%02x/%u/%02x%02x\n",
+		id = attach->aperture_id;
+		record("attach%s %x:%02x:%02x %x:%02x/%u/%02x%02x%.*s\n",
 		       attach->flags & PVIOMMU_ATTACH_ON_ENABLE ? " later" : "",
 		       attach->host.segment, attach->host.bus,
 		       attach->host.devfn, attach->guest.segment,
 		       attach->guest.root_bus, attach->guest.depth,
-		       attach->guest.path[0], attach->guest.path[1]);
+		       attach->guest.path[0], attach->guest.path[1], id ? 2 : 0,
+		       (char []){ '@', '0' + id });
 		if (answer("attach", 0))
 			return -1;
-		devices++;
-		if (attach->flags & PVIOMMU_ATTACH_ON_ENABLE && !enabled)
-			waiting++;
+		apertures[id].devices++;
+		if (attach->flags & PVIOMMU_ATTACH_ON_ENABLE &&
+		    !apertures[id].enabled)
+			apertures[id].waiting++;
 		return 0;
 	case PVIOMMU_DETACH:
-		record("detach %x:%02x:%02x\n", detach->host.segment,
-		       detach->host.bus, detach->host.devfn);
-		devices--;
-		if (waiting)
-			waiting--;
+		id = detach->aperture_id;
+		record("detach %x:%02x:%02x%.*s\n", detach->host.segment,
+		       detach->host.bus, detach->host.devfn, id ? 2 : 0,
+		       (char []){ '@', '0' + id });
+		apertures[id].devices--;
+		if (apertures[id].waiting)
+			apertures[id].waiting--;
 		return answer("detach", 0);
 	case PVIOMMU_STATS:
 		record_asked(".");
 		stats = (void *)(uintptr_t)get->stats_uptr;
-		stats->devices = devices;
-		stats->waiting = waiting;
+		stats->devices = apertures[get->aperture_id].devices;
+		stats->waiting = apertures[get->aperture_id].waiting;
 		return answer("stats", 0);
 	case PVIOMMU_RESET:
 		record("reset %x\n", ((struct pviommu_reset *)arg)->aperture_id);
@@ -216,9 +264,12 @@ static int pviommu_ioctl(unsigned int request, void *arg)
 
 static bool is_container(int fd)
 {
+	char path[4096] = "";
 	struct stat64 st;
 
-	return !NEXT(fstat64)(fd, &st) && S_ISCHR(st.st_mode);
+	special(fd, path, sizeof(path));
+	return !fstat64(fd, &st) && S_ISCHR(st.st_mode) &&
+	       !strstr(path, "/dev/vfio/devices/");
 }
 
 static int dma_map(const struct vfio_iommu_type1_dma_map *map)
@@ -246,8 +297,60 @@ static int dma_unmap(int fd, struct vfio_iommu_type1_dma_unmap *unmap)
 	return answer("unmap", 0);
 }
 
+static int cdev_ioctl(const char *name, unsigned int request, void *arg)
+{
+	const struct vfio_device_attach_iommufd_pt *attach = arg;
+	const struct vfio_device_detach_iommufd_pt *detach = arg;
+
+	switch (request) {
+	case VFIO_DEVICE_BIND_IOMMUFD:
+		record("bind %s\n", name);
+		return answer("bindfd", 0);
+	case VFIO_DEVICE_ATTACH_IOMMUFD_PT:
+		record("%s into %u\n", name, attach->pt_id);
+		return answer("into", 0);
+	default:
+		record("%s out\n", name);
+		errno = EINVAL;
+		return detach->flags ? -1 : answer("out", 0);
+	}
+}
+
+static int iommufd_ioctl(const char *name, unsigned int request, void *arg)
+{
+	const struct iommu_ioas_map *map = arg;
+	const struct iommu_ioas_copy *copy = arg;
+	struct iommu_ioas_unmap *unmap = arg;
+
+	if (!name || strcmp(name, "iommu")) {
+		record("not for iommufd: %x\n", _IOC_NR(request));
+		errno = ENOTTY;
+		return -1;
+	}
+
+	switch (request) {
+	case IOMMU_IOAS_MAP:
+		record("map %llx into %u\n", map->length, map->ioas_id);
+		return answer("map", 0);
+	case IOMMU_IOAS_COPY:
+		record("copy %llx into %u\n", copy->length, copy->dst_ioas_id);
+		return 0;
+	case IOMMU_IOAS_UNMAP:
+		record("unmap %llx at %llx of %u\n", unmap->length,
+		       unmap->iova, unmap->ioas_id);
+		return answer("unmap", 0);
+	case IOMMU_HWPT_GET_DIRTY_BITMAP:
+		record("dirty\n");
+		return 0;
+	default:
+		errno = ENOTTY;
+		return -1;
+	}
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
+	char path[4096];
 	va_list args;
 	void *arg;
 
@@ -265,9 +368,12 @@ int ioctl(int fd, unsigned long request, ...)
 		return memfd_create("vcpu", 0);
 	case KVM_RUN:
 		if (arg) {
-			record("enable\n");
-			waiting = 0;
-			enabled = 1;
+			unsigned int id = (uintptr_t)arg - 1;
+
+			record("enable%.*s\n", id ? 2 : 0,
+			       (char []){ '@', '0' + id });
+			apertures[id].waiting = 0;
+			apertures[id].enabled = 1;
 		}
 		return 0;
 	case KVM_SET_REGS:
@@ -283,6 +389,16 @@ int ioctl(int fd, unsigned long request, ...)
 		return 0;
 	case VFIO_IOMMU_UNMAP_DMA:
 		return dma_unmap(fd, arg);
+	case VFIO_DEVICE_BIND_IOMMUFD:
+	case VFIO_DEVICE_ATTACH_IOMMUFD_PT:
+	case VFIO_DEVICE_DETACH_IOMMUFD_PT:
+		return cdev_ioctl(special(fd, path, sizeof(path)), request, arg);
+	case IOMMU_IOAS_MAP:
+	case IOMMU_IOAS_MAP_FILE:
+	case IOMMU_IOAS_COPY:
+	case IOMMU_IOAS_UNMAP:
+	case IOMMU_HWPT_GET_DIRTY_BITMAP:
+		return iommufd_ioctl(special(fd, path, sizeof(path)), request, arg);
 	case VFIO_DEVICE_FEATURE: /* and VFIO_IOMMU_DIRTY_PAGES */
 		return 0;
 	default:

@@ -14,15 +14,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "fake.h"
+#include "iommufd_abi.h"
 
 #define RAM_SIZE	0x200000
 
-static int vm = -1, vcpu = -1, device = -1, container;
+#define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
+
+static int vm = -1, vcpu = -1, device = -1, container, iommufd = -1;
+
+/* The device before. */
+static int other = -1;
 
 static void expect(int ok, const char *what)
 {
@@ -150,6 +158,257 @@ static void unmap_ram(void)
 	       unmap.size == RAM_SIZE, "unmap RAM");
 }
 
+static void opened(int fd)
+{
+	if (fd < 0) {
+		printf("open: %s\n", strerror(errno));
+		return;
+	}
+	other = device;
+	device = fd;
+}
+
+static void open_cdev(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/vfio/devices/%s", name);
+	opened(open(path, O_RDWR));
+}
+
+static void bind_iommufd(void)
+{
+	struct vfio_device_bind_iommufd bind = {
+		.argsz = sizeof(bind),
+		.iommufd = iommufd,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &bind))
+		printf("bind: %s\n", strerror(errno));
+}
+
+static void attach_pt(__u32 pt, __u32 flags)
+{
+	struct vfio_device_attach_iommufd_pt attach = {
+		.argsz = sizeof(attach),
+		.flags = flags,
+		.pt_id = pt,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach))
+		printf("into: %s\n", strerror(errno));
+}
+
+static void detach_pt(__u32 flags)
+{
+	struct vfio_device_detach_iommufd_pt detach = {
+		.argsz = sizeof(detach),
+		.flags = flags,
+	};
+
+	if (ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &detach))
+		printf("out: %s\n", strerror(errno));
+}
+
+/* Of an ioctl whose structure begins with its size. Returns an errno. */
+static int try(unsigned long request, void *arg, __u32 size)
+{
+	*(__u32 *)arg = size;
+	return ioctl(iommufd, request, arg) ? errno : 0;
+}
+
+static int map_ioas(__u32 ioas)
+{
+	struct iommu_ioas_map map = {
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 IOMMU_IOAS_MAP_WRITEABLE,
+		.ioas_id = ioas,
+		.length = RAM_SIZE,
+	};
+
+	return try(IOMMU_IOAS_MAP, &map, sizeof(map));
+}
+
+static int copy_ioas(__u32 ioas)
+{
+	struct iommu_ioas_copy copy = {
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+		.dst_ioas_id = ioas,
+		.length = RAM_SIZE,
+	};
+
+	return try(IOMMU_IOAS_COPY, &copy, sizeof(copy));
+}
+
+static int unmap_ioas(__u32 ioas)
+{
+	struct iommu_ioas_unmap unmap = { .ioas_id = ioas, .length = RAM_SIZE };
+
+	return try(IOMMU_IOAS_UNMAP, &unmap, sizeof(unmap));
+}
+
+/* What is wrong with one field of a request, and what iommufd says of it. */
+static void test_ioas_map_fields(void)
+{
+	/* size, flags, ioas_id, __reserved, user_va, length, iova */
+	static const struct {
+		struct iommu_ioas_map map;
+		int error;
+		const char *what;
+	} cases[] = {
+		{ { 0, 5, 1, 0, 0, 8192, 4096 }, 0, "map" },
+		{ { 0, 1, 1, 0, 0, 8192, 4096 }, EINVAL, "map, no access" },
+		{ { 0, 4, 1, 0, 0, 8192, 4096 }, EOPNOTSUPP, "map anywhere" },
+		{ { 0, 15, 1, 0, 0, 8192, 4096 }, EOPNOTSUPP, "map, flags" },
+		{ { 0, 5, 1, 1, 0, 8192, 4096 }, EOPNOTSUPP, "map, reserved" },
+		{ { 0, 5, 1, 0, 0, 0, 4096 }, EINVAL, "map nothing" },
+		{ { 0, 5, 1, 0, 0, 4097, 4096 }, EINVAL, "map half a page" },
+		{ { 0, 5, 1, 0, 0, 8192, 1 }, EINVAL, "map, in a page" },
+		{ { 0, 5, 1, 0, 0, -1ULL, 4096 }, EOVERFLOW, "map, length" },
+		{ { 0, 5, 1, 0, 0, 8192, -1ULL }, EOVERFLOW, "map, iova" },
+		{ { 0, 5, 1, 0, 0, 8192, -4096ULL }, EOVERFLOW, "map, wraps" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct iommu_ioas_map map = cases[i].map;
+
+		expect(try(IOMMU_IOAS_MAP, &map, sizeof(map)) == cases[i].error,
+		       cases[i].what);
+	}
+}
+
+static void test_ioas_map_size(void)
+{
+	struct {
+		struct iommu_ioas_map map;
+		char more[4096];
+	} x = { .map = { 0, 5, 1, 0, 0, 8192, 4096 } };
+	size_t size = sizeof(x.map);
+
+	expect(try(IOMMU_IOAS_MAP, &x, size - 1) == EINVAL, "map, short");
+	expect(try(IOMMU_IOAS_MAP, &x, size + 8) == 0, "map, long");
+	expect(try(IOMMU_IOAS_MAP, &x, 4097) == E2BIG, "map, too long");
+	x.more[7] = 1;
+	expect(try(IOMMU_IOAS_MAP, &x, size + 8) == E2BIG, "map, long, not 0");
+
+	expect(try(IOMMU_IOAS_MAP_FILE, &x, size) == 0, "map file");
+	expect(try(IOMMU_IOAS_MAP_FILE, &x, 8) == EINVAL, "map file, short");
+	x.map.flags = 0;
+	expect(try(IOMMU_IOAS_MAP_FILE, &x, size) == EINVAL,
+	       "map file, no access");
+}
+
+static void test_ioas_copy(void)
+{
+	struct iommu_ioas_copy copy = {
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+		.dst_ioas_id = 1, .src_ioas_id = 2, .length = 4096,
+	};
+
+	expect(!copy_ioas(1), "copy");
+	expect(try(IOMMU_IOAS_COPY, &copy, 8) == EINVAL, "copy, short");
+	copy.src_iova = -1ULL;
+	expect(try(IOMMU_IOAS_COPY, &copy, sizeof(copy)) == EOVERFLOW,
+	       "copy, source");
+	copy.flags = IOMMU_IOAS_MAP_READABLE;
+	copy.src_iova = 0;
+	expect(try(IOMMU_IOAS_COPY, &copy, sizeof(copy)) == EOPNOTSUPP,
+	       "copy, anywhere");
+}
+
+static int unmap_range(__u64 iova, __u64 length)
+{
+	struct iommu_ioas_unmap unmap = {
+		.ioas_id = 1, .iova = iova, .length = length,
+	};
+	int error = try(IOMMU_IOAS_UNMAP, &unmap, sizeof(unmap));
+
+	expect(unmap.length == length, "unmapped length");
+	return error;
+}
+
+static void test_ioas_unmap(void)
+{
+	struct iommu_ioas_unmap unmap = { .length = 4096 };
+
+	expect(unmap_range(0x100000000, 70 * 4096) == 0, "unmap");
+	expect(unmap_range(0, -1ULL) == 0, "unmap all");
+	expect(unmap_range(4096, -1ULL) == EOVERFLOW, "unmap, length");
+	expect(unmap_range(-1ULL, 1) == EOVERFLOW, "unmap, end");
+	expect(unmap_range(-4096ULL, 8192) == EOVERFLOW, "unmap, wraps");
+	expect(unmap_range(4096, 0) == EINVAL, "unmap nothing");
+	expect(try(IOMMU_IOAS_UNMAP, &unmap, 16) == EINVAL, "unmap, short");
+}
+
+static void test_ioas_dirty(void)
+{
+	/* size, hwpt_id, flags, __reserved, iova, length, page_size, data */
+	static const struct {
+		struct iommu_hwpt_get_dirty_bitmap get;
+		int error;
+		const char *what;
+	} cases[] = {
+		{ { 0, 3, 2, 0, 4096, 8192, 4096, 0 }, EOPNOTSUPP, "dirty, flags" },
+		{ { 0, 3, 0, 1, 4096, 8192, 4096, 0 }, EOPNOTSUPP, "dirty, reserved" },
+		{ { 0, 3, 0, 0, 4096, 0, 4096, 0 }, EINVAL, "dirty, nothing" },
+		{ { 0, 3, 0, 0, 4096, 4097, 4096, 0 }, EINVAL, "dirty, length" },
+		{ { 0, 3, 0, 0, 512, 8192, 4096, 0 }, EINVAL, "dirty, iova" },
+		{ { 0, 3, 0, 0, -4096ULL, 8192, 4096, 0 }, EOVERFLOW, "dirty, wraps" },
+		{ { 0, 3, 0, 0, 4096, 8192, 0, 0 }, EINVAL, "dirty, no page" },
+		{ { 0, 3, 0, 0, 4096, 8192, 4097, 0 }, EINVAL, "dirty, page" },
+		{ { 0, 3, 1, 0, 4096, 70 * 4096, 4096, 0 }, 0, "dirty" },
+	};
+	struct iommu_hwpt_get_dirty_bitmap get;
+	__u64 bits[3] = { 0 };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		expect(!bits[0], "no bits yet");
+		get = cases[i].get;
+		get.data = (unsigned long)bits;
+		expect(try(IOMMU_HWPT_GET_DIRTY_BITMAP, &get, sizeof(get)) ==
+		       cases[i].error, cases[i].what);
+	}
+	expect(bits[0] == ~0ULL && bits[1] == 0x3f && !bits[2], "all dirty");
+	expect(try(IOMMU_HWPT_GET_DIRTY_BITMAP, &get, 8) == EINVAL,
+	       "dirty, short");
+}
+
+static void test_ioas(void)
+{
+	test_ioas_map_fields();
+	test_ioas_map_size();
+	test_ioas_copy();
+	test_ioas_unmap();
+	test_ioas_dirty();
+}
+
+/* The kernel's answer is of what is mapped, and nothing was written. */
+static void read_clean(void)
+{
+	__u64 bits = 0;
+	struct iommu_hwpt_get_dirty_bitmap get = {
+		.length = 4096, .page_size = 4096, .data = (unsigned long)&bits,
+	};
+
+	expect(!try(IOMMU_HWPT_GET_DIRTY_BITMAP, &get, sizeof(get)) && !bits,
+	       "clean");
+}
+
+/* iommufd's requests, with an argument that no other file would want. */
+static void test_stray(int fd)
+{
+	static const unsigned int requests[] = {
+		IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_COPY,
+		IOMMU_IOAS_UNMAP, IOMMU_HWPT_GET_DIRTY_BITMAP,
+	};
+	/* Nobody but the kernel shall read it. */
+	void *arg = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
+		expect(ioctl(fd, requests[i], arg) < 0 && errno == ENOTTY,
+		       "not for iommufd");
+}
+
 /* Half a minute of waiting for the same thing is enough. */
 static void pause_in(int *times)
 {
@@ -258,8 +517,50 @@ static void show_environment(void)
 	}
 }
 
+/* Returns whether it was one of these. */
+static int act_iommufd(const char *what)
+{
+	if (!strcmp(what, "iommufd"))
+		iommufd = open("/dev/iommu", O_RDWR);
+	else if (!strcmp(what, "close-iommufd"))
+		close(iommufd);
+	else if (!strncmp(what, "cdev=", 5))
+		open_cdev(what + 5);
+	else if (!strcmp(what, "bind"))
+		bind_iommufd();
+	else if (!strncmp(what, "into=", 5))
+		attach_pt(atoi(what + 5), 0);
+	else if (!strcmp(what, "into-badly"))
+		attach_pt(2, 1);
+	else if (!strcmp(what, "out"))
+		detach_pt(0);
+	else if (!strcmp(what, "out-badly"))
+		detach_pt(1);
+	else if (!strcmp(what, "ioas"))
+		test_ioas();
+	else if (!strncmp(what, "ioas-map=", 9))
+		expect(!map_ioas(atoi(what + 9)), what);
+	else if (!strcmp(what, "ioas-map-fails"))
+		expect(map_ioas(2) == ENOMEM, what);
+	else if (!strncmp(what, "ioas-copy=", 10))
+		expect(!copy_ioas(atoi(what + 10)), what);
+	else if (!strncmp(what, "ioas-unmap=", 11))
+		expect(!unmap_ioas(atoi(what + 11)), what);
+	else if (!strcmp(what, "ioas-clean"))
+		read_clean();
+	else if (!strcmp(what, "stray"))
+		test_stray(container), test_stray(device);
+	else if (!strcmp(what, "iommufd-container"))
+		container = iommufd;
+	else
+		return 0;
+	return 1;
+}
+
 static void act(const char *what)
 {
+	if (act_iommufd(what))
+		return;
 	if (!strcmp(what, "vm"))
 		vm = ioctl(0, KVM_CREATE_VM, 0);
 	else if (!strcmp(what, "vcpus"))
@@ -276,8 +577,10 @@ static void act(const char *what)
 		test_dirty();
 	else if (!strcmp(what, "hot-reset"))
 		ioctl(device, VFIO_DEVICE_PCI_HOT_RESET, NULL);
-	else if (!strcmp(what, "iommufd"))
-		ioctl(device, _IO(VFIO_TYPE, VFIO_BASE + 18), NULL);
+	else if (!strcmp(what, "other-device"))
+		opened(other);
+	else if (!strcmp(what, "close-device-unseen"))
+		syscall(SYS_close, device);
 	else if (!strcmp(what, "qemu-reset"))
 		set_sregs(vcpu, 0xffff0000), set_regs(vcpu, 0xfff0);
 	else if (!strcmp(what, "qemu-reset2"))
@@ -294,6 +597,8 @@ static void act(const char *what)
 		ioctl(vcpu, KVM_RUN, 0);
 	else if (!strcmp(what, "enable"))
 		ioctl(vcpu, KVM_RUN, 1);
+	else if (!strncmp(what, "enable@", 7))
+		ioctl(vcpu, KVM_RUN, atoi(what + 7) + 1);
 	else if (!strcmp(what, "enable-while-mapping"))
 		enable_while_mapping();
 	else if (!strcmp(what, "map-ram"))
@@ -321,7 +626,7 @@ static void act(const char *what)
 	else if (!strcmp(what, "daemonize"))
 		become_daemon();
 	else if (!strncmp(what, "open=", 5))
-		device = ioctl(0, VFIO_GROUP_GET_DEVICE_FD, what + 5);
+		opened(ioctl(0, VFIO_GROUP_GET_DEVICE_FD, what + 5));
 	else
 		expect(0, what);
 }

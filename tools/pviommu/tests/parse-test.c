@@ -115,7 +115,9 @@ static void test_vmm_args(void)
 		{ "vfio-pci,host=11:00.0,addr=-1", EXIT_USAGE, NULL },
 		{ "vfio-pci,host=banana,addr=1", EXIT_USAGE, NULL },
 		{ "vfio-pci,addr=1", EXIT_USAGE, NULL },
-		{ "vfio-pci,host=11:00.0,addr=5,iommufd=i0", EXIT_VMM, NULL },
+		{ "vfio-pci,host=11:00.0,addr=5,iommufd=i0", 0, "0000:00:05.0" },
+		{ "vfio-pci,fd=25,addr=5,iommufd=i0", EXIT_USAGE, NULL },
+		{ "vfio-pci,host=11:00.0,addr=5,fd=25,iommufd=i0", 0, "0000:00:05.0" },
 		{ "{\"driver\":\"vfio-pci\",\"host\":\"11:00.0\"}", EXIT_USAGE, NULL },
 		{ "e1000e,addr=5", EXIT_USAGE, NULL },
 	};
@@ -140,8 +142,11 @@ static void test_environment(void)
 		{ ENV_PROTOCOL, "0x1" }, { ENV_PROTOCOL, "" }, { ENV_BASE, "16M" },
 		{ ENV_LENGTH, "-1" }, { ENV_BUDGET, "" },
 		{ ENV_DEVICES, "0000:00:11.0" },
-		{ ENV_DEVICES, "0000:00:11.0=0000:00:05.0," },
-		{ ENV_DEVICES, "00:11.0=00:05.0,00:11.0=00:06.0" },
+		{ ENV_DEVICES, "0000:00:11.0=0000:00:05.0" },
+		{ ENV_DEVICES, "0000:00:11.0=0000:00:05.0@" },
+		{ ENV_DEVICES, "0000:00:11.0=0000:00:05.0@32" },
+		{ ENV_DEVICES, "0000:00:11.0=0000:00:05.0@0," },
+		{ ENV_DEVICES, "00:11.0=00:05.0@0,00:11.0=00:06.0@0" },
 		{ ENV_FALLBACK, "2" }, { ENV_FALLBACK, "pin" },
 		{ ENV_GUARD, "7" }, { ENV_GUARD, "-7:1" }, { ENV_GUARD, "7:1:" },
 		{ ENV_DEVICES, "" },
@@ -158,6 +163,7 @@ static void test_environment(void)
 		config.devices[i].guest.depth = 8;
 		memset(config.devices[i].guest.path, 0xf8 + i % 8, 8);
 		config.devices[i].guest.root_bus = i;
+		config.devices[i].aperture = CONFIG_MAX_DEVICES - 1 - i;
 	}
 	ok(config_export(&config) && !config_import(&back) &&
 	   !memcmp(&config, &back, sizeof(back)), "environment", "there and back");
