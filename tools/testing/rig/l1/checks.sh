@@ -65,6 +65,7 @@ value_of() {
 #
 # ENDPOINTS: what to pass through, HOST=GUEST; the disk and edu
 # RUN_OPTIONS: for pviommu run
+# VFIO_OPTIONS: for every -device vfio-pci, with a comma before
 # PREFIX: what to put before the VMM
 launch() {
 	name=$1 cmdline=$2
@@ -72,7 +73,8 @@ launch() {
 	wrap="$BIN/pviommu run $RUN_OPTIONS"
 	for endpoint in ${ENDPOINTS:-$NVME=$GUEST_NVME $EDU=$GUEST_EDU}; do
 		wrap="$wrap --device ${endpoint%=*}=00:${endpoint#*=}"
-		set -- "$@" -device "vfio-pci,host=${endpoint%=*},addr=${endpoint#*=},rombar=0"
+		set -- "$@" -device \
+			"vfio-pci,host=${endpoint%=*},addr=${endpoint#*=},rombar=0$VFIO_OPTIONS"
 	done
 	GUEST_WRAP="$wrap -- $PREFIX"
 	pins_before=$(pins)

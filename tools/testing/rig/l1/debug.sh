@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Job: on the debug kernel, the kselftests by the kernel's own runner, then a guest
-# that boots from the disk which is passed through, its driver built in.
+# that boots from the disk which is passed through, its driver built in, under a VMM
+# that uses iommufd.
 #
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
@@ -26,14 +27,24 @@ run_selftests() {
 		TARGETS=pviommu summary=1 run_tests
 }
 
+# Has the VMM its devices by their own files, and no group and no container?
+uses_iommufd() {
+	find "/proc/$guest_pid/fd" -exec readlink {} \; >/tmp/files
+	grep -q '^/dev/vfio/devices/' /tmp/files && grep -q '^/dev/iommu$' /tmp/files &&
+		! grep -q '^/dev/vfio/[^d]' /tmp/files
+}
+
 built_in_guest() {
 	root_md5=$(cat /run/rig/root.md5)
 	GUEST_ROOT=/dev/nvme0n1
 	GUEST_MEMORY=768
+	GUEST_PROGRAM=$(option vmm)
+	VFIO_OPTIONS=,iommufd=iommufd0
 	ENDPOINTS="$NVME=$GUEST_NVME $EDU=$GUEST_EDU $NET=$GUEST_NET"
-	launch builtin ''
+	launch builtin '' -object iommufd,id=iommufd0
 	GUEST_ROOT=''
 	guest_until pause booted
+	check "built in: by iommufd" uses_iommufd
 	guest_step groups
 	check "built in: the root disk is translated" \
 		grep -qE "^guest builtin group 0000:00:$GUEST_NVME DMA(-FQ)?$" "$LOG/said"
@@ -41,6 +52,9 @@ built_in_guest() {
 	check "built in: the root file system reads right" said data "$root_md5"
 	check "built in: it takes writes" said copy "$root_md5"
 	check "built in: pinned less than 16 MiB" [ "$(stat_of pinned_peak)" -lt 4096 ]
+	check "built in: the host has pinned less than 16 MiB" \
+		[ $(($(pins) - pins_before)) -lt 4096 ]
+	check "built in: locked less than 16 MiB" [ "$(locked_kib "$guest_pid")" -lt 16384 ]
 	guest_step edu
 	for fact in inside_write inside_read unmapped_write_blocked unmapped_read_blocked \
 		outside_write_blocked outside_read_blocked; do

@@ -36,6 +36,7 @@ GUEST_KERNEL=
 # GUEST_WRAP: what to put before the VMM's command line, as "pviommu run ... --"
 # GUEST_KERNEL: another kernel than the host's; needs an initramfs of its own
 # GUEST_INITRD: another initramfs
+# GUEST_PROGRAM: another VMM
 # GUEST_ROOT: the disk that is the root file system; then there is no initramfs
 #
 # A guest that panics starts again: see guest_until.
@@ -60,7 +61,8 @@ guest_start() {
 	cat "$state/control.out" >"$state/said" &
 	# GUEST_WRAP is a list of words.
 	# shellcheck disable=SC2086
-	$GUEST_WRAP qemu-system-x86_64 -M q35,kernel-irqchip=split -accel kvm -cpu host,-xsave \
+	$GUEST_WRAP "${GUEST_PROGRAM:-qemu-system-x86_64}" \
+		-M q35,kernel-irqchip=split -accel kvm -cpu host,-xsave \
 		-smp "${GUEST_CPUS:-1}" -m "${GUEST_MEMORY:-512}" -bios qboot.rom \
 		-nodefaults -display none \
 		-chardev "file,id=console,path=$LOG/guest-$guest.console" \

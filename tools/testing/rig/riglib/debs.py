@@ -25,16 +25,20 @@ def _main_suites():
 
 
 class Apt:
-    """apt-get and apt-cache, with the machine's package lists or our own."""
+    """apt-get and apt-cache, with the machine's package lists or our own.
 
-    def __init__(self, private=False):
+    @backports: lists of our own, with backports, for plan()
+    """
+
+    def __init__(self, private=False, backports=False):
         self.options = []
-        if private:
-            self.options = self._private_lists()
+        self.backports = None
+        if private or backports:
+            self.options = self._private_lists(backports)
 
-    def _private_lists(self):
+    def _private_lists(self, backports):
         """Lists of our own: fresh, and with the security suite, which carries 6.12."""
-        home = common.cache() / "apt"
+        home = common.cache() / ("apt-backports" if backports else "apt")
         (home / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         lines = set()
         for uri, suite in _main_suites():
@@ -42,6 +46,9 @@ class Apt:
             if re.fullmatch(r"[a-z]+", suite) and re.search(r"/debian/?$", uri):
                 security = re.sub(r"/debian/?$", "/debian-security", uri)
                 lines.add(f"deb {security} {suite}-security main")
+                if backports:
+                    self.backports = f"{suite}-backports"
+                    lines.add(f"deb {uri} {self.backports} main")
         (home / "sources.list").write_text("\n".join(sorted(lines)) + "\n")
         options = ["-o", f"Dir::Etc::SourceList={home}/sources.list",
                    "-o", "Dir::Etc::SourceParts=-",
@@ -66,6 +73,12 @@ class Apt:
         """The versions that apt would install; packages it does not know are left out."""
         done = _run(["apt-cache", *self.options, "policy", *packages])
         return re.findall(r"^  Candidate: (\d.*)$", done.stdout, re.M)
+
+    def plan(self, package):
+        """What apt would install for @package from backports: [(name, version)]."""
+        done = _run(["apt-get", *self._common(), *self.options, "-t", self.backports,
+                     "--no-install-recommends", "--simulate", "install", package])
+        return re.findall(r"^Inst (\S+) (?:\[[^]]*\] )?\((\S+)", done.stdout, re.M)
 
     def download(self, packages, folder):
         """Fetches @packages into @folder; False when apt cannot."""

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from . import (build, common, counts, coverage, demo, features, grafted, kernel, linux, pair, refusals,
-               report, rundir, second, tap, units)
+               report, rundir, second, tap, units, vmm)
 
 ROUNDS = 1
 
@@ -114,8 +114,9 @@ def _add_runner(run, spec, prefix):
 
 def _add_debug(run, debug):
     """kselftests and a guest on the debug kernel. Returns directories with logs."""
+    program = vmm.prepare(newest_cached=True)
     booted = pair.boot("debug", debug, common.RIG / "l1" / "debug.sh",
-                       f"rig.tree={debug.kdir.parent}", _progress,
+                       f"rig.tree={debug.kdir.parent} rig.vmm={program}", _progress,
                        memory_mib=DEBUG_MEMORY_MIB, silence=DEBUG_SILENCE,
                        guest_silence=DEBUG_GUEST_SILENCE)
     for spec, outcome in booted.values():
