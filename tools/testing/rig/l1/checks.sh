@@ -32,15 +32,16 @@ check_not() {
 	fi
 }
 
-# stat_of NAME: one of the aperture's counters now.
+# stat_of NAME [APERTURE]: one of the aperture's counters now.
 stat_of() {
-	aperture_stats "$guest_pid" | awk -v name="$1" '$1 == name { print $2 }'
+	aperture_stats "$guest_pid" "$2" | awk -v name="$1" '$1 == name { print $2 }'
 }
 
-# comes_to NAME VALUE: does the counter get there? A lazy guest takes its time.
+# comes_to NAME VALUE [APERTURE]: does the counter get there? A lazy guest takes its
+# time.
 comes_to() {
 	waited=0
-	while [ "$(stat_of "$1")" != "$2" ]; do
+	while [ "$(stat_of "$1" "$3")" != "$2" ]; do
 		sleep 0.1
 		waited=$((waited + 1))
 		[ $waited -lt $((GUEST_SILENCE * 10)) ] || return
@@ -92,6 +93,17 @@ vmm_ends() {
 	! guest_alive || guest_failed "it has started"
 	wait "$guest_pid"
 	status=$?
+}
+
+# What is found of DMA that goes where it may and where it may not.
+EDU_FACTS="inside_write inside_read unmapped_write_blocked unmapped_read_blocked
+	outside_write_blocked outside_read_blocked"
+
+# check_edu TEXT WORD: what edu_dma.ko or vfio_edu has said.
+check_edu() {
+	for fact in $EDU_FACTS; do
+		check "$1: $fact" said "$2" "$fact" 1
+	done
 }
 
 # Reads the disk, and says whether that went right.

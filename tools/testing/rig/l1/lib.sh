@@ -16,7 +16,11 @@ EDUS=$(option edu | tr , ' ')
 NVMES=$(option nvme | tr , ' ')
 NETS=$(option net | tr , ' ')
 EDU=${EDUS%% *}
+OTHER_EDU=$(echo "$EDUS" | cut -d ' ' -f 2)
 NARROW_EDU=$(option narrow_edu)
+# Each in one IOMMU group: the functions of a slot, the devices behind a bridge.
+TWIN_EDUS=$(option twin_edu | tr , ' ')
+BRIDGED_EDUS=$(option bridged_edu | tr , ' ')
 NVME=${NVMES%% *}
 NET=${NETS%% *}
 GUEST_SILENCE=$(option guest_silence)
@@ -99,6 +103,15 @@ selftest_options() {
 	[ -e /dev/iommu ] || echo "-V cdev"
 }
 
+# many_devices: binds those that only many_test uses, and tells it.
+many_devices() {
+	# Lists of words.
+	# shellcheck disable=SC2086
+	bind_vfio "$OTHER_EDU" $TWIN_EDUS $BRIDGED_EDUS
+	export PVIOMMU_TEST_EDU2="$OTHER_EDU" PVIOMMU_TEST_TWINS="$TWIN_EDUS"
+	export PVIOMMU_TEST_BRIDGED="$BRIDGED_EDUS"
+}
+
 # Pages pinned for long-term DMA since boot and not released, on all processors.
 pins() {
 	echo 1 >/proc/sys/vm/stat_refresh
@@ -112,14 +125,19 @@ locked_kib() {
 	awk '$1 == "VmLck:" || $1 == "VmPin:" { n += $2 } END { print n + 0 }' "/proc/$1/status"
 }
 
-# aperture_stats PID: the host module's counters for a VMM, "name value" lines.
+# aperture_stats PID [APERTURE]: the host module's counters for a VMM, "name value"
+# lines, of one aperture or of all.
 aperture_stats() {
-	cat $DEBUGFS/vm-"$1"-*/aperture-* 2>/dev/null
+	# A pattern.
+	# shellcheck disable=SC2086
+	cat $DEBUGFS/vm-"$1"-*/aperture-${2:-*} 2>/dev/null
 }
 
 # shellcheck disable=SC1091
 . /run/rig/l1/guest.sh
 # shellcheck disable=SC1091
 . /run/rig/l1/checks.sh
+# shellcheck disable=SC1091
+. /run/rig/l1/plug.sh
 # shellcheck disable=SC1091
 . /run/rig/l1/watch.sh

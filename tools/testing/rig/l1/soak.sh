@@ -10,6 +10,7 @@
 
 load_pviommu
 bind_vfio "$NVME" "$EDU"
+many_devices
 
 # As long as there is a VM, KVM does not patch its static keys; see console.py.
 qemu-system-x86_64 -accel kvm -S -nodefaults -display none >/dev/null 2>&1 &

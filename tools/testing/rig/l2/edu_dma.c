@@ -41,6 +41,16 @@ static unsigned int bits = 32;
 module_param(bits, uint, 0644);
 MODULE_PARM_DESC(bits, "address bits of the devices that are bound next");
 
+/* Keeps the target mapped, for whoever has the device next to find it gone. */
+static unsigned int keep;
+module_param(keep, uint, 0644);
+MODULE_PARM_DESC(keep, "leave the target mapped: 1 until the driver goes, 2 for good");
+
+/* Where somebody else, who is gone, has had a page of SECRET mapped. */
+static unsigned long long stale;
+module_param(stale, ullong, 0644);
+MODULE_PARM_DESC(stale, "IOVA that must not reveal anything any more");
+
 /* A transfer takes 100 ms; a flush queue is emptied within 10 ms. */
 #define EDU_TIMEOUT_US	(10 * USEC_PER_SEC)
 #define LAZY_FLUSH_MS	100
@@ -55,9 +65,12 @@ struct edu {
 	u8 *window;
 	dma_addr_t window_iova;
 
-	/* The page that transfers are aimed at. */
+	/* The page that transfers are aimed at: target_page. */
 	struct page *page;
 	u8 *target;
+
+	/* Where it is mapped, with a SECRET in it; see @keep. */
+	dma_addr_t kept_iova;
 
 	/* The highest address that the driver was given for its DMA. */
 	dma_addr_t highest_iova;
@@ -73,7 +86,15 @@ struct edu {
 	bool outside_write_blocked;
 	bool outside_read_blocked;
 	bool gpa_in_window;
+	bool stale_read_blocked;
+	bool kept_read;
 };
+
+/*
+ * The same page for all, and until the module goes: what a device could still read
+ * there is known.
+ */
+static struct page *target_page;
 
 static int edu_transfer(struct edu *edu, u64 address, bool to_ram)
 {
@@ -145,6 +166,38 @@ static int edu_read_arrives(struct edu *edu, u64 address, bool *arrives)
 	return 0;
 }
 
+/* Does the device read SECRET where someone else had it mapped? */
+static int edu_try_stale(struct edu *edu)
+{
+	int ret;
+
+	ret = edu_set_buffer(edu, FILL) ?: edu_transfer(edu, stale, false) ?:
+	      edu_get_buffer(edu);
+	if (!ret)
+		edu->stale_read_blocked = !memchr(edu->window, SECRET, LENGTH);
+	return ret;
+}
+
+static int edu_keep(struct edu *edu)
+{
+	struct device *dev = &edu->pdev->dev;
+
+	edu->kept_iova = dma_map_page(dev, edu->page, 0, PAGE_SIZE,
+				      DMA_BIDIRECTIONAL);
+	if (dma_mapping_error(dev, edu->kept_iova)) {
+		edu->kept_iova = 0;
+		return -ENOMEM;
+	}
+	return edu_read_arrives(edu, edu->kept_iova, &edu->kept_read);
+}
+
+static void edu_unkeep(struct edu *edu)
+{
+	if (edu->kept_iova && keep != 2)
+		dma_unmap_page(&edu->pdev->dev, edu->kept_iova, PAGE_SIZE,
+			       DMA_BIDIRECTIONAL);
+}
+
 /*
  * The target page while mapped, then at the same IOVA after its unmapping, then
  * at its guest physical address, which is where it was before there was any
@@ -163,6 +216,11 @@ static int edu_attempt_all(struct edu *edu)
 	if (ret)
 		return ret;
 	edu->secret_kept = memchr(edu->window, SECRET, LENGTH);
+	if (stale) {
+		ret = edu_try_stale(edu);
+		if (ret)
+			return ret;
+	}
 
 	iova = dma_map_page(dev, edu->page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	if (dma_mapping_error(dev, iova))
@@ -197,7 +255,7 @@ static int edu_attempt_all(struct edu *edu)
 		return ret;
 	edu->outside_write_blocked = edu->inside_write && !write;
 	edu->outside_read_blocked = edu->inside_read && !read;
-	return 0;
+	return keep ? edu_keep(edu) : 0;
 }
 
 static ssize_t edu_dma_show(struct device *dev, struct device_attribute *attr,
@@ -218,6 +276,8 @@ static ssize_t edu_dma_show(struct device *dev, struct device_attribute *attr,
 		{ "outside_write_blocked", edu->outside_write_blocked },
 		{ "outside_read_blocked", edu->outside_read_blocked },
 		{ "gpa_in_window", edu->gpa_in_window },
+		{ "stale_read_blocked", edu->stale_read_blocked },
+		{ "kept_read", edu->kept_read },
 	};
 	int len = 0;
 
@@ -226,6 +286,7 @@ static ssize_t edu_dma_show(struct device *dev, struct device_attribute *attr,
 				     lines[i].value);
 	len += sysfs_emit_at(buf, len, "highest_iova %llu\n",
 			     (u64)edu->highest_iova);
+	len += sysfs_emit_at(buf, len, "kept_iova %llu\n", (u64)edu->kept_iova);
 	return len;
 }
 static DEVICE_ATTR_RO(edu_dma);
@@ -262,20 +323,20 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 					 &edu->window_iova, GFP_KERNEL);
 	if (!edu->window)
 		return -ENOMEM;
-	/* Below 16 MiB, where no window lies unless it is asked for. */
-	edu->page = alloc_page(GFP_KERNEL | GFP_DMA);
-	if (!edu->page) {
-		ret = -ENOMEM;
-		goto out_free;
-	}
+	edu->page = target_page;
 	edu->target = page_address(edu->page);
 	ret = edu_attempt_all(edu);
 	pci_clear_master(pdev);
-	__free_page(edu->page);
-out_free:
+	if (ret)
+		edu_unkeep(edu);
 	dma_free_coherent(&pdev->dev, LENGTH, edu->window,
 			  edu->window_iova);
 	return ret;
+}
+
+static void edu_remove(struct pci_dev *pdev)
+{
+	edu_unkeep(pci_get_drvdata(pdev));
 }
 
 static const struct pci_device_id edu_ids[] = {
@@ -288,9 +349,31 @@ static struct pci_driver edu_driver = {
 	.name = "edu_dma",
 	.id_table = edu_ids,
 	.probe = edu_probe,
+	.remove = edu_remove,
 	.dev_groups = edu_groups,
 };
-module_pci_driver(edu_driver);
+
+static int __init edu_init(void)
+{
+	int ret;
+
+	/* Below 16 MiB, where no window lies unless it is asked for. */
+	target_page = alloc_page(GFP_KERNEL | GFP_DMA);
+	if (!target_page)
+		return -ENOMEM;
+	ret = pci_register_driver(&edu_driver);
+	if (ret)
+		__free_page(target_page);
+	return ret;
+}
+module_init(edu_init);
+
+static void __exit edu_exit(void)
+{
+	pci_unregister_driver(&edu_driver);
+	__free_page(target_page);
+}
+module_exit(edu_exit);
 
 MODULE_DESCRIPTION("DMA attempts by QEMU's edu device");
 MODULE_LICENSE("GPL");

@@ -15,7 +15,7 @@ SOURCES = common.RIG / "l2"
 ROOT_MIB = 96
 ROOT_DATA_MIB = 16
 
-PROGRAMS = ["diskio", "kexec", "netio", "no_tso"]
+PROGRAMS = ["diskio", "kexec", "netio", "no_tso", "vfio_edu"]
 
 
 def _build(command, what):

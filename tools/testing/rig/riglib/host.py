@@ -24,6 +24,14 @@ NET_SLOTS = ("12", "16", "1a")
 # An edu device that addresses 28 bits, as QEMU's default is.
 NARROW_EDU_SLOT = "1c"
 
+# Edu devices that are not alone in their IOMMU groups: the functions of one slot,
+# which lack ACS, and what is behind a conventional bridge, whose requester id all of
+# it bears. The emulated AMD-Vi knows a requester on the root bus only, and the bus
+# below such a bridge has no ids of its own.
+TWIN_EDU_SLOT = "13"
+BRIDGE_SLOT = "17"
+BRIDGED_EDU_SLOTS = ("01", "02")
+
 # Seconds without a sign of life after which a level gives up. The guest's is
 # the shortest, so that the innermost speaks first.
 GUEST_SILENCE = 60
@@ -83,6 +91,8 @@ def _kernel_command_line(spec, port):
         f"rig.iommu={spec.iommu}",
         f"rig.edu={_slots(EDU_SLOTS)}",
         f"rig.narrow_edu={_slots([NARROW_EDU_SLOT])}",
+        f"rig.twin_edu=0000:00:{TWIN_EDU_SLOT}.0,0000:00:{TWIN_EDU_SLOT}.1",
+        "rig.bridged_edu=" + ",".join(f"0000:01:{slot}.0" for slot in BRIDGED_EDU_SLOTS),
         f"rig.nvme={_slots(NVME_SLOTS)}",
         f"rig.net={_slots(NET_SLOTS)} rig.peer={port}" if spec.net else "",
         spec.append,
@@ -102,6 +112,16 @@ def _initramfs(spec):
     path = spec.run_dir / "host.cpio"
     path.write_bytes(spec.early + usual.read_bytes())
     return path
+
+
+def _shared_groups():
+    edu = "edu,dma_mask=0xffffffff"
+    command = ["-device", f"{edu},addr={TWIN_EDU_SLOT}.0,multifunction=on",
+               "-device", f"{edu},addr={TWIN_EDU_SLOT}.1",
+               "-device", f"i82801b11-bridge,id=conventional,addr={BRIDGE_SLOT}.0"]
+    for slot in BRIDGED_EDU_SLOTS:
+        command += ["-device", f"{edu},bus=conventional,addr={slot}.0"]
+    return command
 
 
 def _command(spec, port):
@@ -128,6 +148,7 @@ def _command(spec, port):
     for slot in EDU_SLOTS:
         command += ["-device", f"edu,addr={slot}.0,dma_mask=0xffffffff"]
     command += ["-device", f"edu,addr={NARROW_EDU_SLOT}.0"]
+    command += _shared_groups()
     for slot, disk in zip(NVME_SLOTS, spec.disks):
         command += ["-drive", f"file={disk},if=none,id=disk{slot},format=raw",
                     "-device", f"nvme,drive=disk{slot},serial=rig{slot},addr={slot}.0"]

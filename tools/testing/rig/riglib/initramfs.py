@@ -11,7 +11,7 @@ BUSYBOX = pathlib.Path("/bin/busybox")
 # The emulated host needs no more than its root, which is this machine's. virtio_pci
 # is built into Debian's 6.12.
 HOST_MODULES = ["virtio_pci", "9p", "9pnet_virtio"]
-GUEST_MODULES = ["nvme-core", "nvme", "e1000e"]
+GUEST_MODULES = ["nvme-core", "nvme", "e1000e", "vfio-pci", "vfio_iommu_type1"]
 
 
 def _add_modules(archive, kernel, names):

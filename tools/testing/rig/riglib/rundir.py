@@ -69,7 +69,8 @@ def freeze(run_dir, kernel, job, modules=None, extra=(), tree=common.TREE):
     shutil.copy2(job, share / "job")
     for source in _modules(kernel, tree, modules):
         _copy(source, share / "bin")
-    _copy(common.RIG / "riglib" / "peer.py", share / "bin")
+    for name in ("peer.py", "plug.py"):
+        _copy(common.RIG / "riglib" / name, share / "bin")
     for name in TOOLS:
         if (tree / name).exists():
             _copy(tree / name, share / "bin")

@@ -12,7 +12,7 @@
 
 #include "aperture.h"
 
-static const char *needed_env(const char *name)
+const char *test_env(const char *name)
 {
 	const char *value = getenv(name);
 
@@ -26,13 +26,13 @@ static const char *needed_env(const char *name)
 
 const char *edu_bdf(void)
 {
-	return needed_env("PVIOMMU_TEST_EDU");
+	return test_env("PVIOMMU_TEST_EDU");
 }
 
 /* Another device that is bound to vfio-pci, in a group of its own. */
 const char *other_bdf(void)
 {
-	return needed_env("PVIOMMU_TEST_OTHER");
+	return test_env("PVIOMMU_TEST_OTHER");
 }
 
 struct pviommu_host_device host_device(const char *bdf)

@@ -54,6 +54,8 @@ struct ctx {
 	long pins;
 };
 
+/* An environment variable that names devices; without it the test is skipped. */
+const char *test_env(const char *name);
 const char *edu_bdf(void);
 const char *other_bdf(void);
 struct pviommu_host_device host_device(const char *bdf);

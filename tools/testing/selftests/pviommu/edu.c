@@ -102,6 +102,16 @@ int vfio_dev_open(struct vfio_dev *dev, const char *bdf)
 	return vfio_dev_start(dev);
 }
 
+int vfio_dev_open_sibling(struct vfio_dev *dev, const struct vfio_dev *sibling,
+			  const char *bdf)
+{
+	*dev = VFIO_DEV_NONE;
+	dev->device_fd = ioctl(sibling->group_fd, VFIO_GROUP_GET_DEVICE_FD, bdf);
+	if (dev->device_fd < 0)
+		return -1;
+	return vfio_dev_start(dev);
+}
+
 void vfio_dev_close(struct vfio_dev *dev)
 {
 	if (dev->device_fd >= 0)

@@ -43,6 +43,9 @@ int vfio_dev_open(struct vfio_dev *dev, const char *bdf);
 int vfio_group_open(const char *bdf);
 /* The last step of it: the device may do DMA, and its registers are found. */
 int vfio_dev_start(struct vfio_dev *dev);
+/* A device of the same group, through the files of another one. */
+int vfio_dev_open_sibling(struct vfio_dev *dev, const struct vfio_dev *sibling,
+			  const char *bdf);
 void vfio_dev_close(struct vfio_dev *dev);
 /* Into the container, or the I/O address space. Return 0 or -1 with errno. */
 int vfio_dev_map(struct vfio_dev *dev, void *mem, __u64 iova, __u64 size);

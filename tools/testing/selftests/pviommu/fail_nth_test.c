@@ -1014,7 +1014,8 @@ TEST_F_TIMEOUT(map, sync, LONG)
 		}
 		check_pins(_metadata, ctx, n + 1);
 	}
-	report(_metadata, sweep, true);
+	/* A large leaf takes no table; the shadow gets along with one fault. */
+	report(_metadata, sweep, shape != &unit || variant->persistent);
 }
 
 /*
