@@ -14,7 +14,8 @@ run_kselftest() {
 	shift 2
 	result "suite-begin $number"
 	pins_before=$(pins)
-	"/run/rig/selftests/$binary" "$@" >"$LOG/suite-$number.tap" 2>&1 </dev/null
+	# shellcheck disable=SC2046
+	"/run/rig/selftests/$binary" $(selftest_options) "$@" >"$LOG/suite-$number.tap" 2>&1 </dev/null
 	status=$?
 	result "suite-end $number $status $(($(pins) - pins_before))"
 }
@@ -45,6 +46,31 @@ try_edu() {
 try_disk() {
 	guest_step idle
 	check "disk: it reads right" reads_right
+}
+
+# With 6.1 it does for good.
+try_driver_stays() {
+	guest_step remove "$GUEST_NVME" "$GUEST_EDU"
+	guest_step no_pviommu
+	check_not "driver: it does not unload" said rmmod 0
+}
+
+# A device goes, and the others stay.
+try_gone() {
+	guest_step remove "$GUEST_EDU"
+	check "gone: the disk reads right" reads_right
+}
+
+# edu from the kernel to VFIO and back.
+try_vfio() {
+	guest_step edu_at kernel "0000:00:$GUEST_EDU" keep=2
+	guest_step vfio_bind "0000:00:$GUEST_EDU"
+	guest_step vfio vfio "0000:00:$GUEST_EDU" "stale=$(value_of kernel kept_iova)"
+	check_edu "VFIO" vfio
+	check "VFIO: nothing of the kernel is mapped" said vfio stale_read_blocked 1
+	guest_step edu_at again "0000:00:$GUEST_EDU" "stale=$(value_of vfio left_iova)"
+	check_edu "again" again
+	check "again: nothing of VFIO is mapped" said again stale_read_blocked 1
 }
 
 # Four at a time, who want more than a small budget has.
@@ -92,5 +118,6 @@ run_guest() {
 
 load_pviommu
 bind_vfio "$NVME" "$EDU"
+many_devices
 export PVIOMMU_TEST_EDU="$EDU" PVIOMMU_TEST_OTHER="$NVME"
 export PVIOMMU_TEST_MODULE="$BIN/kvm-pviommu.ko"

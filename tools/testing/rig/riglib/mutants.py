@@ -22,16 +22,23 @@ PATCHES = common.TREE / "tests" / "mutants"
 AT_ONCE = 2
 
 # What a patch can name: the IOMMU, and whether it can enforce cache coherency.
+DEBUG = "debug"
 IOMMUS = {
     "amd-vi": ("amd-vi", True),
+    DEBUG: ("amd-vi", True),
     "vt-d": ("vt-d", True),
     "vt-d-no-snoop-control": ("vt-d", False),
+    "amd-vi-6.1": ("amd-vi", True),
 }
+# Where host and guest have another kernel than usual.
+SERIES = {"amd-vi-6.1": "6.1"}
 ANY = "amd-vi"
 
 # A host in which a mutant runs hangs more often than others.
 SILENCE = 90
 ATTEMPTS = 3
+DEBUG_SILENCE = 600
+DEBUG_MEMORY_MIB = 3584
 
 KUNIT_TIME = r"^(?:\[ *\d+\.\d+\] )?"
 KUNIT_SUITE = re.compile(KUNIT_TIME + r" {4}# Subtest: (\S+)")
@@ -40,10 +47,14 @@ KUNIT_LINE = re.compile(KUNIT_TIME + r" {4}(ok|not ok) \d+ (\S+)(?: # (SKIP)\b.*
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """@kind: "kselftest", "guest" or "kunit"; @host: of IOMMUS, but for KUnit"""
+    """@kind: "kselftest", "guest", "kunit" or "tools"; @host: of IOMMUS, for the first two"""
     kind: str
     host: str
     words: tuple
+
+    @property
+    def worker(self):
+        return next((name for name in ("kunit", DEBUG) if name in (self.kind, self.host)), "")
 
     @property
     def caught_by(self):
@@ -79,6 +90,8 @@ def _read(path):
             suite = Suite("guest", iommu, tuple(words))
         case ["kunit", *words] if words:
             suite = Suite("kunit", "", tuple(words))
+        case ["tools"]:
+            suite = Suite("tools", "", ())
         case _:
             raise common.RigError(f"{path.name}: no such suite: {lines[0]}")
     return Mutant(path.stem, path, suite)
@@ -92,13 +105,13 @@ def _chosen(names):
     return [_read(path) for name, path in known.items() if not names or name in names]
 
 
-def _sources():
-    """What is ours in the tree, committed or not."""
-    done = subprocess.run(
-        ["git", "-C", common.TREE, "ls-files", "-z", "--cached", "--others",
-         "--exclude-standard"], check=True, text=True, stdout=subprocess.PIPE)
-    return [name for name in sorted(set(done.stdout.split("\0")))
-            if name and (common.TREE / name).is_file()]
+class Debug(linux.Own):
+    """The debug kernel, with the host module of a tree instead of its own."""
+    own_modules = None
+
+    def only_host(self, path):
+        """For make in @path. The guest's driver is built in, and cannot be built twice."""
+        return [f"KBUILD=make -C {self.kdir} M={path} CONFIG_KVM_PVIOMMU=m CONFIG_PVIOMMU="]
 
 
 class Tree:
@@ -107,6 +120,7 @@ class Tree:
 
     def __init__(self, path, sources, chosen):
         self.path, self.kernel = path, chosen
+        self._variables = chosen.only_host(path) if isinstance(chosen, Debug) else []
         self._pristine, self._sources = path.with_suffix(".pristine"), sources
         for root in (self.path, self._pristine):
             shutil.rmtree(root, ignore_errors=True)
@@ -114,8 +128,13 @@ class Tree:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(common.TREE / name, root / name)
 
-    def build(self, *targets):
-        build.run(self.kernel, *targets, tree=self.path)
+    def kernel_on(self, host_name):
+        if host_name not in SERIES:
+            return self.kernel
+        return kernel.prepare(newest_cached=True, series=SERIES[host_name])
+
+    def build(self, *targets, host_name=ANY):
+        build.run(self.kernel_on(host_name), *self._variables, *targets, tree=self.path)
 
     @contextlib.contextmanager
     def mutated(self, patch):
@@ -158,13 +177,17 @@ def _boot_once(tree, name, suites):
     lines = [" ".join([f"run_{suite.kind}", str(number), *suite.words])
              for number, suite in enumerate(suites)]
     job.write_text("\n".join([". /run/rig/l1/mutant.sh", *lines, ""]))
-    share = rundir.freeze(run_dir, tree.kernel, job, tree=tree.path)
+    chosen = tree.kernel_on(suites[0].host)
+    share = rundir.freeze(run_dir, chosen, job, tree=tree.path)
     if any(suite.kind == "guest" for suite in suites):
-        guest.install(tree.kernel, share)
+        guest.install(chosen, share)
     iommu, snoop_control = IOMMUS[suites[0].host]
-    spec = host.Spec(iommu=iommu, kernel=tree.kernel, run_dir=run_dir, share=share,
+    limits = {"silence": SILENCE}
+    if suites[0].host == DEBUG:
+        limits = {"silence": DEBUG_SILENCE, "memory_mib": DEBUG_MEMORY_MIB}
+    spec = host.Spec(iommu=iommu, kernel=chosen, run_dir=run_dir, share=share,
                      disks=rundir.make_disks(run_dir, 1), snoop_control=snoop_control,
-                     silence=SILENCE)
+                     **limits)
     outcome = host.boot(spec)
     rundir.discard_bulk(run_dir)
     verdicts = [_host_verdict(spec, outcome, number, suite)
@@ -252,11 +275,29 @@ def _kunit_verdict(log, glob):
     return Verdict([*found, *console.splats(log)])
 
 
+def _tools(tree):
+    """What tests the command and its library against a made-up host."""
+    folder = tree.path / "tools" / "pviommu"
+    for target in ("all", "check"):
+        done = subprocess.run(["make", "-s", "-C", folder, target], check=False, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if target == "all" and done.returncode:
+            raise common.RigError(f"does not build:\n{done.stdout}")
+    tests, _ = tap.parse(done.stdout)
+    found = [test for test, state, _ in tests if state == "not ok"]
+    if not found and (done.returncode or not tests):
+        found.append("the tests did not come to their end")
+    return Verdict(found)
+
+
 def _unmutated(tree, suites):
     """{suite: Verdict}; @suites: of one kind, for one host"""
     if suites[0].kind == "kunit":
         log = _kunit(tree, linux.KUNIT_ALL)
         return {suite: _kunit_verdict(log, suite.words[0]) for suite in suites}
+    if suites[0].kind == "tools":
+        return {suite: _tools(tree) for suite in suites}
+    tree.build(host_name=suites[0].host)
     name = f"mutants-none-{suites[0].kind}-{suites[0].host}"
     return dict(zip(suites, _boot(tree, name, suites)))
 
@@ -266,40 +307,46 @@ def _mutated(tree, mutant):
         if mutant.suite.kind == "kunit":
             glob = mutant.suite.words[0]
             return _kunit_verdict(_kunit(tree, glob), glob)
-        tree.build()
+        if mutant.suite.kind == "tools":
+            return _tools(tree)
+        tree.build(host_name=mutant.suite.host)
         return _boot(tree, f"mutant-{mutant.name}", [mutant.suite])[0]
 
 
 class Pool:
     """Copies of the tree, and who works on them. KUnit has one kernel tree for all."""
 
-    def __init__(self, chosen):
-        self._boots = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
-        self._kunit = concurrent.futures.ThreadPoolExecutor(1)
-        self._trees = queue.Queue()
-        sources = _sources()
+    def __init__(self, chosen, debug):
+        self._workers = {name: concurrent.futures.ThreadPoolExecutor(number)
+                         for name, number in (("", AT_ONCE), ("kunit", 1), (DEBUG, 1))}
+        trees, debug_trees = queue.Queue(), queue.Queue()
+        self._trees = {"": trees, "kunit": trees, DEBUG: debug_trees}
+        folder, sources = common.OUT / "mutants", build.sources()
         for number in range(AT_ONCE):
-            self._trees.put(Tree(common.OUT / "mutants" / f"tree-{number}", sources, chosen))
+            trees.put(Tree(folder / f"tree-{number}", sources, chosen))
+        if debug:
+            debug_trees.put(Tree(folder / "tree-debug", sources, Debug(debug.root)))
 
     def close(self):
-        for threads in (self._boots, self._kunit):
+        for threads in self._workers.values():
             threads.shutdown(cancel_futures=True)
 
-    def _call(self, function, argument):
+    def _call(self, trees, function, argument):
         if common.STOP.is_set():
             raise common.RigError("ended by a signal")
-        tree = self._trees.get()
+        tree = trees.get()
         try:
             return function(tree, argument)
         finally:
-            self._trees.put(tree)
+            trees.put(tree)
 
-    def each(self, function, arguments, kind=lambda _: ""):
+    def each(self, function, arguments, worker=lambda _: ""):
         """(argument, future of function(tree, argument)), as they come to their ends"""
         futures = {}
         for argument in arguments:
-            threads = self._kunit if kind(argument) == "kunit" else self._boots
-            futures[threads.submit(self._call, function, argument)] = argument
+            name = worker(argument)
+            futures[self._workers[name].submit(self._call, self._trees[name], function,
+                                               argument)] = argument
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future
 
@@ -317,7 +364,7 @@ def _sound(run, pool, mutants):
     common.progress(f"{sum(map(len, groups.values()))} suites without a mutant")
     sound = set()
     for suites, future in pool.each(_unmutated, groups.values(),
-                                     lambda suites: suites[0].kind):
+                                     lambda suites: suites[0].worker):
         for suite in suites:
             try:
                 verdict = future.result()[suite]
@@ -344,18 +391,21 @@ def _run_all(run, names):
     mutants = _chosen(names)
     chosen = kernel.prepare(newest_cached=True)
     harness = linux.source() / "tools" / "testing" / "selftests"
-    pool = Pool(chosen)
+    workers = {mutant.suite.worker for mutant in mutants}
+    pool = Pool(chosen, linux.build_kernel(DEBUG) if DEBUG in workers else None)
     try:
-        if any(mutant.suite.kind != "kunit" for mutant in mutants):
-            for _, future in pool.each(_build_whole, [harness] * AT_ONCE):
-                future.result()
+        for worker, trees in (("", AT_ONCE), (DEBUG, 1)):
+            if worker in workers:
+                for _, future in pool.each(_build_whole, [harness] * trees,
+                                           lambda _, name=worker: name):
+                    future.result()
         sound = _sound(run, pool, mutants)
         common.progress(f"{len(mutants)} mutants")
         for mutant in mutants:
             if mutant.suite not in sound:
                 _add(run, mutant, Verdict(error="its suite fails without it"))
         believed = [mutant for mutant in mutants if mutant.suite in sound]
-        for mutant, future in pool.each(_mutated, believed, lambda mutant: mutant.suite.kind):
+        for mutant, future in pool.each(_mutated, believed, lambda mutant: mutant.suite.worker):
             try:
                 verdict = future.result()
             except (common.RigError, OSError) as error:
