@@ -12,9 +12,12 @@ run_selftests() {
 		name=${test##*/}
 		result "selftest-begin $name"
 		pins_before=$(pins)
+		# It waits for RCU most of the time, and there are two hosts: half as often on each.
+		[ "$name" != hook_test ] || export PVIOMMU_TEST_DIVISOR=2
 		# shellcheck disable=SC2046
 		"$test" $(selftest_options) >"$LOG/selftest-$name.tap" 2>&1 </dev/null
 		status=$?
+		unset PVIOMMU_TEST_DIVISOR
 		result "selftest $name $status $(($(pins) - pins_before))"
 	done
 }

@@ -28,6 +28,10 @@ NO_FLAGS = 0xffc00000
 PANIC = "Kernel panic - not syncing: "
 MOST_FAULTS = 2
 
+# Or with the user's GS in the kernel: it faults on its first access to per-CPU data after
+# an entry, again in the handler of that fault, and so on to the end of the entry stack.
+LOST_GS = "BUG: ENTRY_TRAMPOLINE stack guard page was hit"
+
 
 def _without_intended(lines):
     """@lines without reports of intended panics."""
@@ -94,6 +98,15 @@ def emulator_faults(path):
     if not path.exists():
         return 0
     return _without_invented(path.read_text(errors="replace").splitlines())[1]
+
+
+def emulator_crashed(path):
+    """Whether the first crash in the log at @path is the emulator's fault."""
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    first = next((number for number, line in enumerate(lines) if _is_splat(line)), None)
+    if first is None:
+        return False
+    return LOST_GS in lines[first] or _without_invented(lines[first:])[0][:1] != [lines[first]]
 
 
 def splats(path, panics=0):

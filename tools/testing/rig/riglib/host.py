@@ -240,8 +240,17 @@ def peer_log(spec):
     return spec.run_dir / "peer.log"
 
 
+def _guest_consoles(spec):
+    return sorted((spec.share / "log").glob("guest-*.console"))
+
+
+def lost_a_guest(spec):
+    """Did the emulator crash one of the host's guests?"""
+    return any(console.emulator_crashed(log) for log in _guest_consoles(spec))
+
+
 def _judge(spec, outcome):
-    logs = [spec.run_dir / "console.log", *sorted((spec.share / "log").glob("guest-*.console"))]
+    logs = [spec.run_dir / "console.log", *_guest_consoles(spec)]
     panics = [f"guest-{name}.console" for name, in outcome.values("expect-panic")]
     for log in logs:
         faults = console.emulator_faults(log)

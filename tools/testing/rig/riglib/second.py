@@ -19,9 +19,11 @@ def _boot(chosen, tree, inside, on_result):
     """@inside: (kernel, tree) of each guest"""
     series = ",".join(other.series for other, _ in inside)
     selftests = "yes" if chosen.series == SERIES else "no"
-    return pair.boot(f"second-{chosen.series}".replace(".", "-"), chosen, common.RIG / "l1" / "second.sh",
-                     f"rig.guests={series} rig.selftests={selftests}", on_result, tree=tree, guests=inside,
-                     snoop_control=True)
+    return pair.boot(f"second-{chosen.series}".replace(".", "-"), chosen,
+                     common.RIG / "l1" / "second.sh",
+                     f"rig.guests={series} rig.selftests={selftests}",
+                     lambda iommu, line: on_result(f"{chosen.series} {iommu}", line),
+                     tree=tree, guests=inside, snoop_control=True)
 
 
 def _written(spec, outcome, series):
@@ -40,24 +42,32 @@ def _add_guests(run, spec, outcome, prefix, inside):
     run.add(f"{prefix} the host's verdict", not outcome.failures, outcome.failures)
 
 
-def add(run, first, harness, add_selftest, on_result):
-    """Boots them, and adds what they have found to @run.
+def boot(first, harness, on_result):
+    """Boots them. Returns what add() wants.
 
     @first: the kernel that the tree is built for
     @harness: KSELFTEST of the kselftests
-    @add_selftest: (run, spec, outcome, binary, prefix)
     """
     other = kernel.prepare(series=SERIES)
     tree = build.copy(other, harness)
     hosts = [(other, tree, [(other, tree), (first, common.TREE)]),
              (first, common.TREE, [(other, tree)])]
-    for chosen, its_tree, inside in hosts:
-        booted = _boot(chosen, its_tree, inside, on_result)
+    return [(chosen, inside, _boot(chosen, its_tree, inside, on_result))
+            for chosen, its_tree, inside in hosts]
+
+
+def add(run, hosts, add_selftest):
+    """Adds what was found to @run.
+
+    @hosts: from boot()
+    @add_selftest: (run, spec, outcome, binary, prefix)
+    """
+    for chosen, inside, booted in hosts:
         for spec, outcome in booted.values():
             failed_before = run.failed
             prefix = f"{chosen.series} {spec.iommu}"
             run.part(f"host {chosen.series}, {spec.iommu}")
-            if chosen is other:
+            if chosen.series == SERIES:
                 for name in _selftests():
                     add_selftest(run, spec, outcome, name, f"{prefix} {name}")
             _add_guests(run, spec, outcome, prefix, inside)

@@ -69,11 +69,14 @@ def _add_tools(run):
             done.stdout.splitlines()[-5:])
 
 
-def _add_stock(run, chosen):
+def _boot_stock(chosen):
+    return pair.boot("test", chosen, common.RIG / "l1" / "tests.sh",
+                     f"rig.rounds={ROUNDS} rig.turns=no", _progress, snoop_control=True)
+
+
+def _add_stock(run, chosen, booted):
     """kselftests and guests on the stock kernel."""
     names = [path.name for path in rundir.selftests() if path.name not in linux.DEBUG_ONLY]
-    booted = pair.boot("test", chosen, common.RIG / "l1" / "tests.sh",
-                       f"rig.rounds={ROUNDS} rig.turns=no", _progress, snoop_control=True)
 
     run.part("hosts that refuse")
     table = booted["vt-d"][0].share / "log" / "dmar"
@@ -112,13 +115,17 @@ def _add_runner(run, spec, prefix):
         _add_cases(run, spec, name, f"{prefix} {name}")
 
 
-def _add_debug(run, debug):
-    """kselftests and a guest on the debug kernel. Returns directories with logs."""
+def _boot_debug(debug, chosen):
     program = vmm.prepare(newest_cached=True)
-    booted = pair.boot("debug", debug, common.RIG / "l1" / "debug.sh",
-                       f"rig.tree={debug.kdir.parent} rig.vmm={program}", _progress,
-                       memory_mib=DEBUG_MEMORY_MIB, silence=DEBUG_SILENCE,
-                       guest_silence=DEBUG_GUEST_SILENCE)
+    return pair.boot("debug", debug, common.RIG / "l1" / "debug.sh",
+                     f"rig.tree={debug.kdir.parent} rig.vmm={program}",
+                     lambda iommu, line: _progress(f"debug {iommu}", line),
+                     guests=[(chosen, common.TREE)], memory_mib=DEBUG_MEMORY_MIB,
+                     silence=DEBUG_SILENCE, guest_silence=DEBUG_GUEST_SILENCE)
+
+
+def _add_debug(run, booted):
+    """kselftests and a guest on the debug kernel. Returns directories with logs."""
     for spec, outcome in booted.values():
         failed_before = run.failed
         prefix = f"debug {spec.iommu}"
@@ -158,12 +165,12 @@ def _run_all(run):
     grafted.add(run, debug)
     # Beside the others, which spend much of their time waiting.
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        booted = pool.submit(units.boot_debug, debug)
-        _add_stock(run, chosen)
-        second.add(run, chosen, harness, _add_selftest, _progress)
+        kunit = pool.submit(units.boot_debug, debug)
+        _add_stock(run, chosen, _boot_stock(chosen))
+        second.add(run, second.boot(chosen, harness, _progress), _add_selftest)
     run.part("KUnit, debug kernel")
-    logs = [units.add_debug(run, *booted.result())]
-    logs += _add_debug(run, debug)
+    logs = [units.add_debug(run, *kunit.result())]
+    logs += _add_debug(run, _boot_debug(debug, chosen))
     return _add_coverage(run, debug, logs)
 
 
