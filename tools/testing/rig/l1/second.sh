@@ -15,9 +15,9 @@ run_selftests() {
 	grep -v '^#' /run/rig/l1/second.list | while read -r name options; do
 		result "selftest-begin $name"
 		pins_before=$(pins)
-		# A list of words.
-		# shellcheck disable=SC2086
-		/run/rig/selftests/"$name" $options >"$LOG/selftest-$name.tap" 2>&1 </dev/null
+		# Lists of words.
+		# shellcheck disable=SC2046,SC2086
+		/run/rig/selftests/"$name" $(selftest_options) $options >"$LOG/selftest-$name.tap" 2>&1 </dev/null
 		status=$?
 		result "selftest $name $status $(($(pins) - pins_before))"
 	done
