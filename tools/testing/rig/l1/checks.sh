@@ -66,7 +66,7 @@ value_of() {
 #
 # ENDPOINTS: what to pass through, HOST=GUEST; the disk and edu
 # RUN_OPTIONS: for pviommu run
-# VFIO_OPTIONS: for every -device vfio-pci, with a comma before
+# IOMMUFD: the name of an iommufd, if the VMM is to use one
 # PREFIX: what to put before the VMM
 launch() {
 	name=$1 cmdline=$2
@@ -75,8 +75,9 @@ launch() {
 	for endpoint in ${ENDPOINTS:-$NVME=$GUEST_NVME $EDU=$GUEST_EDU}; do
 		wrap="$wrap --device ${endpoint%=*}=00:${endpoint#*=}"
 		set -- "$@" -device \
-			"vfio-pci,host=${endpoint%=*},addr=${endpoint#*=},rombar=0$VFIO_OPTIONS"
+			"vfio-pci,host=${endpoint%=*},addr=${endpoint#*=},rombar=0${IOMMUFD:+,iommufd=$IOMMUFD}"
 	done
+	[ -z "$IOMMUFD" ] || set -- -object "iommufd,id=$IOMMUFD" "$@"
 	GUEST_WRAP="$wrap -- $PREFIX"
 	pins_before=$(pins)
 	forget
@@ -111,6 +112,21 @@ reads_right() {
 	forget
 	guest_step md5 $DATA_LENGTH
 	said md5 "$image_md5"
+}
+
+# Has the VMM its devices by their own files, and no group and no container?
+uses_iommufd() {
+	find "/proc/$guest_pid/fd" -exec readlink {} \; >/tmp/files
+	grep -q '^/dev/vfio/devices/' /tmp/files && grep -q '^/dev/iommu$' /tmp/files &&
+		! grep -q '^/dev/vfio/[^d]' /tmp/files
+}
+
+# check_iommufd TEXT: what a VMM that uses it has pinned.
+check_iommufd() {
+	check "$1: the VMM uses iommufd" uses_iommufd
+	check "$1: pinned less than 16 MiB" [ "$(stat_of pinned_peak)" -lt 4096 ]
+	check "$1: the host has pinned less than 16 MiB" [ $(($(pins) - pins_before)) -lt 4096 ]
+	check "$1: locked less than 16 MiB" [ "$(locked_kib "$guest_pid")" -lt 16384 ]
 }
 
 # moved NAME: did the last transfer of that name go right, both ways?

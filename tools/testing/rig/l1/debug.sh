@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Job: on the debug kernel, the kselftests by the kernel's own runner, then a guest
-# that boots from the disk which is passed through, its driver built in, and one under a
-# VMM that uses iommufd.
+# that boots from the disk which is passed through, its driver built in, and those with
+# several devices under a VMM that uses iommufd.
 #
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
@@ -25,13 +25,6 @@ run_selftests() {
 	cp -r /run/kernel/selftests/pviommu/test_modules "$tree/debug/kselftest/pviommu/"
 	make -C "$tree/source/tools/testing/selftests" O="$tree/debug" KDIR=/nowhere \
 		TARGETS=pviommu summary=1 run_tests
-}
-
-# Has the VMM its devices by their own files, and no group and no container?
-uses_iommufd() {
-	find "/proc/$guest_pid/fd" -exec readlink {} \; >/tmp/files
-	grep -q '^/dev/vfio/devices/' /tmp/files && grep -q '^/dev/iommu$' /tmp/files &&
-		! grep -q '^/dev/vfio/[^d]' /tmp/files
 }
 
 built_in_guest() {
@@ -62,30 +55,18 @@ built_in_guest() {
 	check "built in: kmemleak finds nothing in the guest" said leaks 0
 	check "built in: no misuse of the DMA API" said dma 0
 	finish
+	GUEST_MEMORY='' ENDPOINTS=''
 }
 
-# With a light kernel, and a disk of its own: the VMM is what this is about.
-iommufd_guest() {
+# With a light kernel, and a disk of its own: the VMM and the host are what this is about.
+iommufd_guests() {
+	NVME=$OTHER_NVME
+	IOMMUFD=iommufd0
 	GUEST_KERNEL=/run/rig/guest-6.12/vmlinuz
 	GUEST_INITRD=/run/rig/guest-6.12/guest.cpio
 	GUEST_PROGRAM=$(option vmm)
-	VFIO_OPTIONS=,iommufd=iommufd0
-	ENDPOINTS="$OTHER_NVME=$GUEST_NVME $EDU=$GUEST_EDU"
-	launch iommufd '' -object iommufd,id=iommufd0
-	guest_until pause booted
-	check "iommufd: the VMM uses it" uses_iommufd
-	guest_step pviommu
-	guest_step idle
-	check "iommufd: the disk reads right" reads_right
-	check "iommufd: pinned less than 16 MiB" [ "$(stat_of pinned_peak)" -lt 4096 ]
-	check "iommufd: the host has pinned less than 16 MiB" \
-		[ $(($(pins) - pins_before)) -lt 4096 ]
-	check "iommufd: locked less than 16 MiB" [ "$(locked_kib "$guest_pid")" -lt 16384 ]
-	forget
-	guest_step edu
-	check_edu "iommufd: edu" edu
-	finish
-	GUEST_KERNEL='' GUEST_INITRD='' GUEST_PROGRAM='' VFIO_OPTIONS='' ENDPOINTS=''
+	# shellcheck disable=SC1091
+	. /run/rig/l1/many.sh
 }
 
 leaks_begin
@@ -104,7 +85,7 @@ check "kselftests: no pins leaked" [ "$(pins)" = "$pins_at_start" ]
 save_coverage
 
 built_in_guest
-iommufd_guest
+iommufd_guests
 
 rmmod kvm_pviommu || fail "kvm-pviommu.ko does not unload"
 leaks_end

@@ -3,7 +3,7 @@
 #
 # Job: guests with several devices, in apertures apart or in one, of which some are
 # plugged in and pulled out while the disk is read, and change hands between a driver
-# of the kernel and one in user space. After features.sh.
+# of the kernel and one in user space. After features.sh or debug.sh.
 #
 # The shell is busybox's. Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
@@ -157,12 +157,13 @@ apart_guest() {
 	# shellcheck disable=SC2086
 	set -- $TWIN_EDUS
 	RUN_OPTIONS=--separate
+	iommufd=${IOMMUFD:+,iommufd=$IOMMUFD}
 	ENDPOINTS="$NVME=$GUEST_NVME"
 	launch_plugged apart iommu.strict=0 \
 		-object memory-backend-memfd,id=ram,size=512M,hugetlb=on,prealloc=on \
 		-machine memory-backend=ram \
-		-device "vfio-pci,host=$1,addr=$GUEST_TWIN.0,multifunction=on" \
-		-device "vfio-pci,host=$2,addr=$GUEST_TWIN.1"
+		-device "vfio-pci,host=$1,addr=$GUEST_TWIN.0,multifunction=on$iommufd" \
+		-device "vfio-pci,host=$2,addr=$GUEST_TWIN.1$iommufd"
 	ENDPOINTS=
 	guest_until pause booted
 	guest_step pviommu
@@ -209,6 +210,7 @@ together_guest() {
 	guest_step edu_at edu "$GUEST_PLUGGED" keep=1
 	check_edu "together: edu" edu
 	check "together: two devices" [ "$(stat_of devices)" = 2 ]
+	[ -z "$IOMMUFD" ] || check_iommufd "together"
 	pull "together: out, with its driver bound"
 	still_reading "together"
 	check "together: one device" [ "$(stat_of devices)" = 1 ]

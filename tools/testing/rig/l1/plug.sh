@@ -31,13 +31,10 @@ launch_plugged() {
 
 # plug TEXT: plugs it in, until the guest has seen it.
 #
-# VFIO_OPTIONS: more for device_add, as on a command line: ",KEY=VALUE"
+# IOMMUFD: as for launch
 plug() {
-	options=$(echo "$VFIO_OPTIONS" | tr , ' ')
-	# A list of words.
-	# shellcheck disable=SC2086
 	python3 -B "$BIN/plug.py" "$monitor" add vfio-pci "host=${PLUGGED:-$EDU}" bus=rp0 \
-		id=plugged $options >>"$LOG/plug" 2>&1
+		id=plugged ${IOMMUFD:+"iommufd=$IOMMUFD"} >>"$LOG/plug" 2>&1
 	check "$1" [ $? = 0 ]
 	guest_step appeared "$GUEST_PLUGGED"
 }
