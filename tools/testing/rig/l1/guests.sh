@@ -13,7 +13,7 @@
 # shellcheck disable=SC2034,SC2154
 
 WRITE_LENGTH=$((8 * MIB))
-NET_LENGTH=$((16 * MIB))
+NET_LENGTH=$((4 * MIB))
 
 MODES="plain lazy strict"
 

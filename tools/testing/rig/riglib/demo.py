@@ -14,7 +14,7 @@ STEPS = {
     "md5": "read 64 MiB",
     "write": "wrote 8 MiB",
     "net": "network up",
-    "transfer": "moved 16 MiB over the network, both ways",
+    "transfer": "moved data over the network, both ways",
     "net_off": "network driver unloaded",
     "edu": "edu tried DMA inside and outside",
     "time4k": "measured 4 KiB reads",
