@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Job: on the debug kernel, the kselftests by the kernel's own runner, then a guest
-# that boots from the disk which is passed through, its driver built in, and those with
-# several devices under a VMM that uses iommufd.
+# that boots from the disk which is passed through, its driver built in, and others under a
+# VMM that uses iommufd.
 #
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
@@ -59,19 +59,24 @@ built_in_guest() {
 }
 
 # With a light kernel, and a disk of its own: the VMM and the host are what this is about.
+# Some on each host, for they are slow.
 iommufd_guests() {
 	NVME=$OTHER_NVME
 	IOMMUFD=iommufd0
 	GUEST_KERNEL=/run/rig/guest-6.12/vmlinuz
 	GUEST_INITRD=/run/rig/guest-6.12/guest.cpio
 	GUEST_PROGRAM=$(option vmm)
+	MANY=apart
+	[ "$IOMMU" != amd-vi ] || MANY=together
 	# shellcheck disable=SC1091
 	. /run/rig/l1/many.sh
+	[ "$IOMMU" = amd-vi ] || return
+	# shellcheck disable=SC1091
+	. /run/rig/l1/driverless.sh
 }
 
 leaks_begin
 load_pviommu
-OTHER_NVME=${NVMES##* }
 bind_vfio "$NVME" "$OTHER_NVME" "$EDU" "$NET"
 many_devices
 pins_at_start=$(pins)

@@ -1,7 +1,7 @@
 # shellcheck shell=dash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Job: guests without the driver, or not yet with it. After features.sh.
+# Job: guests without the driver, or not yet with it. After features.sh or debug.sh.
 #
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154

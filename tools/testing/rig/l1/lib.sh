@@ -22,6 +22,7 @@ NARROW_EDU=$(option narrow_edu)
 TWIN_EDUS=$(option twin_edu | tr , ' ')
 BRIDGED_EDUS=$(option bridged_edu | tr , ' ')
 NVME=${NVMES%% *}
+OTHER_NVME=${NVMES##* }
 NET=${NETS%% *}
 GUEST_SILENCE=$(option guest_silence)
 LOG=/run/rig/log
