@@ -33,6 +33,10 @@
  * mutex is free again. AMD's driver needs neither: it flushes for a whole unit, and
  * counts a device as one of the domain's from before to after it translates.
  *
+ * A flush also frees the tables that VT-d's driver has emptied, and at once: a group
+ * that leaves meanwhile would walk freed memory until it has stopped to translate. So
+ * before such a flush comes one of everything, and another look.
+ *
  * A group that was found elsewhere has left, and stays away until it is detached and
  * attached anew: nobody else has our domain to attach it to.
  */
@@ -507,8 +511,12 @@ static void flush(struct pviommu_domain *domain, u64 iova, size_t size,
 	gather->queued = false;
 	gather->pgsize = SZ_4K;
 	iommu_iotlb_gather_add_range(gather, iova, size);
-	/* See above for both. */
+	/* See above for all of them. */
 	look_at_groups(domain);
+	if (!list_empty(&gather->freelist)) {
+		iommu_flush_iotlb_all(domain->iommu);
+		look_at_groups(domain);
+	}
 	iommu_iotlb_sync(domain->iommu, gather);
 	look_at_groups(domain);
 }

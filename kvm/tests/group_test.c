@@ -40,6 +40,7 @@ struct region {
  * @moving: the move has begun
  * @moved: it may end
  * @flushed: the hardware was told to flush
+ * @freed: a table that was emptied is freed
  */
 static struct fake_unit {
 	struct iommu_device iommu;
@@ -57,6 +58,7 @@ static struct fake_unit {
 	struct completion moving;
 	struct completion moved;
 	bool flushed;
+	bool freed;
 } unit;
 
 static struct irq_domain isolated = { .flags = IRQ_DOMAIN_FLAG_ISOLATED_MSI };
@@ -82,12 +84,23 @@ static void begin_move(void)
 	wait_for_completion(&unit.moving);
 }
 
-static void iotlb_sync(struct iommu_domain *domain,
-		       struct iommu_iotlb_gather *gather)
+static void flush_iotlb_all(struct iommu_domain *domain)
 {
 	WRITE_ONCE(unit.flushed, true);
 	if (unit.move_at_flush)
 		begin_move();
+	unit.move_at_flush = false;
+}
+
+/* As VT-d's driver does, which does not know of a group that is leaving. */
+static void iotlb_sync(struct iommu_domain *domain,
+		       struct iommu_iotlb_gather *gather)
+{
+	flush_iotlb_all(domain);
+	if (list_empty(&gather->freelist))
+		return;
+	list_del_init(gather->freelist.next);
+	WRITE_ONCE(unit.freed, true);
 }
 
 static void free_domain(struct iommu_domain *domain)
@@ -99,6 +112,7 @@ static const struct iommu_domain_ops static_ops = { .attach_dev = attach_ok };
 
 static const struct iommu_domain_ops paging_ops = {
 	.attach_dev = attach_paging,
+	.flush_iotlb_all = flush_iotlb_all,
 	.iotlb_sync = iotlb_sync,
 	.enforce_cache_coherency = enforce_cache_coherency,
 	.free = free_domain,
@@ -610,9 +624,26 @@ static void move_group(struct work_struct *work)
 	iommu_group_for_each_dev(unit.groups[0], NULL, wait_until_moved);
 }
 
+struct flush_case {
+	const char *desc;
+	bool meanwhile;
+	bool table;
+};
+
+static const struct flush_case flush_cases[] = {
+	{ "begun before the flush", .meanwhile = false, .table = false },
+	{ "begun during the flush", .meanwhile = true, .table = false },
+	{ "begun before the flush, of a table too", .meanwhile = false, .table = true },
+	{ "begun during the flush, of a table too", .meanwhile = true, .table = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(flush, flush_cases, desc);
+
+/* @table: what VT-d's driver has put on the list of those to be freed */
 struct flushing {
 	struct work_struct work;
 	struct pviommu_domain *domain;
+	struct list_head *table;
 	struct completion done;
 };
 
@@ -622,16 +653,22 @@ static void flush_domain(struct work_struct *work)
 	struct iommu_iotlb_gather gather;
 
 	pviommu_domain_unmap_begin(flush->domain, &gather);
+	if (flush->table)
+		list_add(flush->table, &gather.freelist);
 	pviommu_domain_flush(flush->domain, BASE, SZ_4K, &gather);
 	complete(&flush->done);
 }
 
-/* Whoever unpins after the flush relies on it. */
+/* Whoever unpins after the flush relies on it; tables have to wait as well. */
 static void flush_waits_for_moves(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
-	struct flushing flush = { .domain = &fix->ap->domain };
-	bool meanwhile = *(const bool *)test->param_value;
+	const struct flush_case *how = test->param_value;
+	LIST_HEAD(table);
+	struct flushing flush = {
+		.domain = &fix->ap->domain,
+		.table = how->table ? &table : NULL,
+	};
 
 	KUNIT_ASSERT_EQ(test, join(fix, 0, false), 0);
 	INIT_WORK_ONSTACK(&flush.work, flush_domain);
@@ -639,35 +676,27 @@ static void flush_waits_for_moves(struct kunit *test)
 	INIT_WORK(&unit.move, move_group);
 	init_completion(&unit.moving);
 	init_completion(&unit.moved);
-	unit.move_at_flush = meanwhile;
-	if (!meanwhile)
+	unit.move_at_flush = how->meanwhile;
+	if (!how->meanwhile)
 		begin_move();
 	queue_work(system_unbound_wq, &flush.work);
 	/* It gets as far as it can. */
 	msleep(100);
-	if (meanwhile)
+	if (how->meanwhile)
 		while (!READ_ONCE(unit.flushed))
 			msleep(20);
 	else
 		KUNIT_EXPECT_FALSE(test, READ_ONCE(unit.flushed));
+	KUNIT_EXPECT_FALSE(test, READ_ONCE(unit.freed));
 	KUNIT_EXPECT_FALSE(test, completion_done(&flush.done));
 
 	complete(&unit.moved);
 	flush_work(&flush.work);
 	flush_work(&unit.move);
 	KUNIT_EXPECT_TRUE(test, unit.flushed);
+	KUNIT_EXPECT_EQ(test, unit.freed, how->table);
 	destroy_work_on_stack(&flush.work);
 }
-
-static const bool flush_cases[] = { false, true };
-
-static void flush_desc(const bool *meanwhile, char *desc)
-{
-	strscpy(desc, *meanwhile ? "begun during the flush" :
-		"begun before the flush", KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(flush, flush_cases, flush_desc);
 
 /* A group that someone else has taken over is let alone. */
 static void group_of_another_is_not_evicted(struct kunit *test)
