@@ -11,8 +11,8 @@
 #include "kselftest_harness.h"
 
 #include "aperture.h"
+#include "ram.h"
 
-#define NR_HUGEPAGES	"/proc/sys/vm/nr_hugepages"
 #define SIZE_2M		(2UL << 20)
 #define UNIT		512U
 
@@ -29,26 +29,6 @@
 #define NR_SMALL	3U
 
 #define LARGE		PVIOMMU_ENTRY_LARGE
-
-static long read_number(const char *path)
-{
-	FILE *file = fopen(path, "r");
-	long nr = -1;
-
-	if (!file || fscanf(file, "%ld", &nr) != 1)
-		perror(path);
-	if (file)
-		fclose(file);
-	return nr;
-}
-
-static void set_huge_pages(long nr)
-{
-	FILE *file = fopen(NR_HUGEPAGES, "w");
-
-	if (!file || fprintf(file, "%ld\n", nr) < 0 || fclose(file))
-		perror(NR_HUGEPAGES);
-}
 
 /* Pages of IOMMUs' page tables, of the whole machine; -1 where nobody counts. */
 static long table_pages(void)
@@ -100,13 +80,13 @@ static int set_slot(struct ctx *ctx, __u8 *mem)
  */
 struct memory {
 	__u8 *mem;
-	long huge_pages;
+	int huge_pages;
 };
 
 /* Two huge pages. */
 static int memory_alloc(struct memory *memory)
 {
-	memory->huge_pages = read_number(NR_HUGEPAGES);
+	memory->huge_pages = huge_pages_now();
 	set_huge_pages(memory->huge_pages + 2);
 	memory->mem = mmap(NULL, 2 * SIZE_2M, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB |
@@ -134,6 +114,17 @@ static int map_small(struct ctx *ctx)
 	       hc_sync(ctx, BEHIND, 1) == 1 ? 0 : -1;
 }
 
+/* All but the unit is mapped, whose memory is huge. */
+static void open_small(struct __test_metadata *_metadata, struct ctx *ctx,
+		       struct memory *memory)
+{
+	ASSERT_EQ(0, ctx_open(ctx, true));
+	ASSERT_EQ(0, memory_alloc(memory));
+	ASSERT_EQ(0, set_slot(ctx, memory->mem));
+	ASSERT_EQ(0, setup_enabled(ctx, 0));
+	ASSERT_EQ(0, map_small(ctx));
+}
+
 static bool small_ones_are_there(struct ctx *ctx)
 {
 	return device_writes(ctx, page_iova(BEFORE), guest_page(ctx, BEFORE)) &&
@@ -158,14 +149,8 @@ FIXTURE(large) {
 
 FIXTURE_SETUP(large)
 {
-	struct ctx *ctx = &self->ctx;
-
-	ASSERT_EQ(0, ctx_open(ctx, true));
-	ASSERT_EQ(0, memory_alloc(&self->memory));
+	open_small(_metadata, &self->ctx, &self->memory);
 	self->mem = self->memory.mem;
-	ASSERT_EQ(0, set_slot(ctx, self->mem));
-	ASSERT_EQ(0, setup_enabled(ctx, 0));
-	ASSERT_EQ(0, map_small(ctx));
 }
 
 FIXTURE_TEARDOWN(large)
@@ -173,7 +158,7 @@ FIXTURE_TEARDOWN(large)
 	ctx_close_all(&self->ctx);
 	memory_free(&self->memory);
 	EXPECT_EQ(self->ctx.pins, pins_now());
-	EXPECT_EQ(self->memory.huge_pages, read_number(NR_HUGEPAGES));
+	EXPECT_EQ(self->memory.huge_pages, huge_pages_now());
 }
 
 static void expect_pinned(struct __test_metadata *_metadata, struct ctx *ctx,
@@ -371,12 +356,8 @@ FIXTURE_SETUP(broken)
 {
 	struct ctx *ctx = &self->ctx;
 
-	ASSERT_EQ(0, ctx_open(ctx, true));
-	ASSERT_EQ(0, memory_alloc(&self->memory));
+	open_small(_metadata, ctx, &self->memory);
 	self->mem = self->memory.mem;
-	ASSERT_EQ(0, set_slot(ctx, self->mem));
-	ASSERT_EQ(0, setup_enabled(ctx, 0));
-	ASSERT_EQ(0, map_small(ctx));
 	fill_unit(ctx, RW | LARGE);
 	ASSERT_EQ(UNIT, sync_unit(ctx));
 	ASSERT_EQ(1, stats_now(ctx).large);
@@ -388,7 +369,7 @@ FIXTURE_TEARDOWN(broken)
 	ctx_close_all(&self->ctx);
 	memory_free(&self->memory);
 	EXPECT_EQ(self->ctx.pins, pins_now());
-	EXPECT_EQ(self->memory.huge_pages, read_number(NR_HUGEPAGES));
+	EXPECT_EQ(self->memory.huge_pages, huge_pages_now());
 }
 
 /* All of the unit is gone, but for @kept pages; then it comes back small. */
@@ -561,7 +542,7 @@ FIXTURE_TEARDOWN(useless)
 	ctx_close_all(&self->ctx);
 	memory_free(&self->memory);
 	EXPECT_EQ(self->ctx.pins, pins_now());
-	EXPECT_EQ(self->memory.huge_pages, read_number(NR_HUGEPAGES));
+	EXPECT_EQ(self->memory.huge_pages, huge_pages_now());
 }
 
 TEST_F(useless, pages_go_alone)

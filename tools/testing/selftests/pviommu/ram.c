@@ -22,7 +22,7 @@
 #define EXT4_UMOUNT							\
 	"umount " EXT4_DIR "; rmdir " EXT4_DIR "; rm -f " EXT4_IMAGE
 
-static int huge_pages(void)
+int huge_pages_now(void)
 {
 	FILE *file = fopen(NR_HUGEPAGES, "r");
 	int nr = -1;
@@ -34,7 +34,7 @@ static int huge_pages(void)
 	return nr;
 }
 
-static void set_huge_pages(int nr)
+void set_huge_pages(int nr)
 {
 	FILE *file = fopen(NR_HUGEPAGES, "w");
 
@@ -80,7 +80,7 @@ int ram_alloc(struct ram *ram, enum ram_kind kind)
 		return map_file(ram, memfd_create("ram", MFD_CLOEXEC),
 				MAP_SHARED);
 	case RAM_HUGETLB:
-		ram->huge_pages = huge_pages();
+		ram->huge_pages = huge_pages_now();
 		set_huge_pages(ram->huge_pages + 2);
 		return map(ram, -1, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB);
 	case RAM_TMPFS:

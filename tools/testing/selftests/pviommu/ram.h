@@ -35,4 +35,8 @@ struct ram {
 int ram_alloc(struct ram *ram, enum ram_kind kind);
 void ram_free(struct ram *ram);
 
+/* Of the whole machine; -1 after it said what failed. */
+int huge_pages_now(void);
+void set_huge_pages(int nr);
+
 #endif /* PVIOMMU_SELFTEST_RAM_H */
