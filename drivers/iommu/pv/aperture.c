@@ -132,6 +132,7 @@ static struct pviommu_aperture *aperture_create(u32 id)
 		return ERR_PTR(-ENOMEM);
 
 	aperture->id = id;
+	aperture->mode = pviommu_mode_of(id);
 	mutex_init(&aperture->attach_lock);
 	ret = aperture_learn(aperture);
 	if (ret)
@@ -151,6 +152,7 @@ static struct pviommu_aperture *aperture_create(u32 id)
 	pviommu_host_disable(id);
 	pviommu_events_discard(aperture);
 
+	pviommu_debugfs_add(aperture);
 	pr_info("aperture %u: IOVAs %#llx-%#llx, %llu pages at once, %u holes\n",
 		id, aperture->base,
 		aperture->base + (aperture->nr_pages << PVIOMMU_PAGE_SHIFT) - 1,

@@ -7,6 +7,7 @@
 #ifndef _PVIOMMU_COMPAT_H
 #define _PVIOMMU_COMPAT_H
 
+#include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
 #include <linux/kconfig.h>
 #include <linux/syscore_ops.h>
@@ -57,6 +58,14 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev);
 	.blocked_domain		= &pviommu_blocked_domain,		\
 	.release_domain		= &pviommu_blocked_domain
 
+#define pviommu_iommu_map	iommu_map
+
+#if !IS_ENABLED(CONFIG_ARCH_HAS_DMA_OPS)
+#error "the pviommu guest driver needs a kernel in which set_dma_ops() does something"
+#endif
+
+#define PVIOMMU_ALLOC_PAGES_OP(function)	.alloc_pages_op = (function)
+
 static inline bool pviommu_is_flush_queue_cap(enum iommu_cap cap)
 {
 	return cap == IOMMU_CAP_DEFERRED_FLUSH;
@@ -75,7 +84,6 @@ static inline void pviommu_detach_released(struct device *dev)
 
 #else /* 6.1 */
 
-#include <linux/dma-map-ops.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -85,6 +93,21 @@ static inline void pviommu_detach_released(struct device *dev)
 /* Its KUnit cannot test what a module keeps to itself. */
 #define VISIBLE_IF_KUNIT	static
 #define EXPORT_SYMBOL_IF_KUNIT(symbol)
+
+static inline int pviommu_iommu_map(struct iommu_domain *domain,
+				    unsigned long iova, phys_addr_t paddr,
+				    size_t size, int prot, gfp_t gfp)
+{
+	return gfp == GFP_KERNEL ?
+	       iommu_map(domain, iova, paddr, size, prot) :
+	       iommu_map_atomic(domain, iova, paddr, size, prot);
+}
+
+#if !IS_ENABLED(CONFIG_DMA_OPS)
+#error "the pviommu guest driver needs a kernel in which set_dma_ops() does something"
+#endif
+
+#define PVIOMMU_ALLOC_PAGES_OP(function)	.alloc_pages = (function)
 
 /* Domains are made for a bus: which aperture it is for shows when one is attached. */
 #define PVIOMMU_DOMAINS_LATE	true

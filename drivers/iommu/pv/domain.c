@@ -415,6 +415,44 @@ static int pviommu_attach_blocked(struct iommu_domain *blocked,
 	return 0;
 }
 
+/**
+ * pviommu_domain_follow() - have its aperture follow a domain that no core knows
+ * @domain: of pviommu_domain_alloc_private(); what is mapped in it already is mapped then
+ *
+ * Context: May sleep.
+ * Return: 0, or an error: the aperture is blocked then, and -ENOMEM if the host lacks
+ * budget or memory.
+ */
+int pviommu_domain_follow(struct pviommu_domain *domain)
+{
+	struct pviommu_aperture *aperture = domain->aperture;
+	int ret;
+
+	mutex_lock(&aperture->attach_lock);
+	ret = domain_follow(domain);
+	if (ret)
+		aperture_block(aperture);
+	mutex_unlock(&aperture->attach_lock);
+	return ret;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_follow);
+
+/**
+ * pviommu_domain_sync_map() - tell the host of what ->map_pages() has entered
+ * @domain: the domain
+ * @iova: first byte, page aligned
+ * @size: bytes, whole pages
+ *
+ * Context: Any.
+ * Return: 0; or an error, and the caller has to unmap all of it.
+ */
+int pviommu_domain_sync_map(struct pviommu_domain *domain, u64 iova, size_t size)
+{
+	return PVIOMMU_SYNC_AT_ONCE ? 0 :
+	       pviommu_iotlb_sync_map(&domain->domain, iova, size);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_sync_map);
+
 static void pviommu_domain_free(struct iommu_domain *dom)
 {
 	struct pviommu_domain *domain = to_pviommu_domain(dom);
@@ -513,6 +551,53 @@ struct iommu_domain pviommu_blocked_domain = {
 };
 EXPORT_SYMBOL_IF_KUNIT(pviommu_blocked_domain);
 
+static struct pviommu_domain *domain_alloc(void)
+{
+	struct pviommu_domain *domain;
+
+	domain = kzalloc(sizeof(*domain), GFP_KERNEL);
+	if (!domain)
+		return NULL;
+
+	domain->ranges = (struct pviommu_range *)__get_free_page(GFP_KERNEL);
+	if (!domain->ranges) {
+		kfree(domain);
+		return NULL;
+	}
+
+	spin_lock_init(&domain->flush_lock);
+	/* No IOVA is in it. */
+	domain->domain.geometry.aperture_start = 1;
+	domain->domain.geometry.aperture_end = 0;
+	domain->domain.geometry.force_aperture = true;
+	return domain;
+}
+
+/**
+ * pviommu_domain_alloc_private() - make a domain for an aperture that no core knows
+ * @aperture: the aperture
+ *
+ * It is mapped in, and freed, by its operations.
+ *
+ * Context: May sleep.
+ * Return: the domain, which nothing follows yet; or NULL without memory.
+ */
+struct pviommu_domain *pviommu_domain_alloc_private(struct pviommu_aperture *aperture)
+{
+	struct pviommu_domain *domain = domain_alloc();
+
+	if (!domain)
+		return NULL;
+	domain->domain.type = IOMMU_DOMAIN_UNMANAGED;
+	domain->domain.ops = &pviommu_domain_ops;
+	if (domain_finalise(domain, aperture)) {
+		pviommu_domain_free(&domain->domain);
+		return NULL;
+	}
+	return domain;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_alloc_private);
+
 /**
  * pviommu_domain_alloc_paging() - make a paging domain
  * @dev: one of the devices that it is for, as the domain's geometry is that of the
@@ -530,31 +615,17 @@ struct iommu_domain *pviommu_domain_alloc_paging(struct device *dev)
 	if (!dev && !PVIOMMU_DOMAINS_LATE)
 		return ERR_PTR(-EINVAL);
 
-	domain = kzalloc(sizeof(*domain), GFP_KERNEL);
+	domain = domain_alloc();
 	if (!domain)
 		return ERR_PTR(-ENOMEM);
 
-	domain->ranges = (struct pviommu_range *)__get_free_page(GFP_KERNEL);
-	if (!domain->ranges)
-		goto err_domain;
-
-	spin_lock_init(&domain->flush_lock);
-	/* No IOVA is in it. */
-	domain->domain.geometry.aperture_start = 1;
-	domain->domain.geometry.aperture_end = 0;
-	domain->domain.geometry.force_aperture = true;
-
 	if (dev) {
 		endpoint = dev_iommu_priv_get(dev);
-		if (domain_finalise(domain, endpoint->aperture))
-			goto err_ranges;
+		if (domain_finalise(domain, endpoint->aperture)) {
+			pviommu_domain_free(&domain->domain);
+			return ERR_PTR(-ENOMEM);
+		}
 	}
 	return &domain->domain;
-
-err_ranges:
-	free_page((unsigned long)domain->ranges);
-err_domain:
-	kfree(domain);
-	return ERR_PTR(-ENOMEM);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_alloc_paging);

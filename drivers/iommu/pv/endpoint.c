@@ -99,6 +99,15 @@ void pviommu_endpoint_destroy(struct pviommu_endpoint *endpoint)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_endpoint_destroy);
 
+static bool shares_mappings(struct pci_dev *pdev,
+			    const struct pviommu_aperture *aperture)
+{
+	struct pviommu_endpoint *endpoint = pviommu_dma_endpoint(&pdev->dev);
+
+	return pdev->dev.iommu_group == aperture->group ||
+	       (endpoint && endpoint->aperture == aperture);
+}
+
 /**
  * pviommu_endpoint_find() - find an endpoint's device by its path
  * @aperture: the aperture that it is behind
@@ -114,7 +123,7 @@ struct pci_dev *pviommu_endpoint_find(const struct pviommu_aperture *aperture,
 	struct pviommu_path at;
 
 	for_each_pci_dev(pdev)
-		if (pdev->dev.iommu_group == aperture->group &&
+		if (shares_mappings(pdev, aperture) &&
 		    endpoint_path(pdev, &at) && at.segment == path->segment &&
 		    at.root_bus == path->root_bus &&
 		    at.depth == path->depth && at.devfns == path->devfns)
@@ -142,7 +151,7 @@ pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture)
 	u32 id;
 
 	for_each_pci_dev(pdev)
-		if (pdev->dev.iommu_group != aperture->group &&
+		if (!shares_mappings(pdev, aperture) &&
 		    endpoint_path(pdev, &path) &&
 		    !pviommu_host_endpoint(&path, &id) && id == aperture->id)
 			return pdev;

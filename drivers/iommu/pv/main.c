@@ -32,6 +32,10 @@
  *   unit: 512 entries with the promise that they are cleared together. The host
  *   may use a large page for it then.
  *
+ * In other modes the core has no part in an aperture. Its devices get dma_map_ops of
+ * ours, which copy buffers to and from a pool that is mapped once (bounce), or do so with
+ * small ones and map large ones (hybrid).
+ *
  * Invariants:
  *
  * - An entry belongs to whoever owns its IOVA, so entries need no lock. The
@@ -45,7 +49,9 @@
  *
  * Files: host.c makes the hypercalls, table.c keeps the table, aperture.c and
  * endpoint.c learn from the host what there is, domain.c decides what the host
- * is told and when, events.c reports refused DMA. This one registers the driver.
+ * is told and when, events.c reports refused DMA. mode.c knows what was asked for; in
+ * other modes dma_ops.c is what device drivers call, mapper.c fills the aperture, pool.c
+ * copies. This one registers the driver.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -65,12 +71,19 @@ static struct iommu_device *pviommu_probe_device(struct device *dev)
 {
 	struct pviommu_endpoint *endpoint;
 
-	if (!dev_is_pci(dev))
+	/* One of another mode is disowned, and may be asked for again. */
+	if (!dev_is_pci(dev) || pviommu_dma_endpoint(dev))
 		return ERR_PTR(-ENODEV);
 
 	endpoint = pviommu_endpoint_create(to_pci_dev(dev));
 	if (IS_ERR(endpoint))
 		return ERR_CAST(endpoint);
+
+	if (endpoint->aperture->mode != PVIOMMU_REMAP) {
+		if (pviommu_dma_adopt(dev, endpoint))
+			pviommu_endpoint_destroy(endpoint);
+		return ERR_PTR(-ENODEV);
+	}
 
 	dev_iommu_priv_set(dev, endpoint);
 	return &pviommu_iommu;
@@ -159,20 +172,30 @@ VISIBLE_IF_KUNIT int pviommu_start(void)
 		return -EBUSY;
 	}
 
-	ret = iommu_device_sysfs_add(&pviommu_iommu, NULL, NULL, "pviommu");
+	ret = pviommu_dma_start();
 	if (ret)
 		return ret;
+	pviommu_debugfs_start();
+
+	ret = iommu_device_sysfs_add(&pviommu_iommu, NULL, NULL, "pviommu");
+	if (ret)
+		goto err_dma;
 
 	ret = pviommu_iommu_register(&pviommu_iommu, &pviommu_ops);
-	if (ret) {
-		pviommu_events_stop();
-		iommu_device_sysfs_remove(&pviommu_iommu);
-		pviommu_apertures_release();
-		return ret;
-	}
+	if (ret)
+		goto err_sysfs;
 
 	pviommu_syscore_register(&pviommu_syscore);
 	return 0;
+
+err_sysfs:
+	iommu_device_sysfs_remove(&pviommu_iommu);
+err_dma:
+	pviommu_dma_stop();
+	pviommu_events_stop();
+	pviommu_debugfs_stop();
+	pviommu_apertures_release();
+	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_start);
 
@@ -180,8 +203,10 @@ VISIBLE_IF_KUNIT void pviommu_stop(void)
 {
 	pviommu_syscore_unregister(&pviommu_syscore);
 	iommu_device_unregister(&pviommu_iommu);
+	pviommu_dma_stop();
 	pviommu_events_stop();
 	iommu_device_sysfs_remove(&pviommu_iommu);
+	pviommu_debugfs_stop();
 	pviommu_apertures_release();
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_stop);

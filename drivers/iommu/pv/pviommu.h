@@ -11,8 +11,11 @@
 
 #include <linux/atomic.h>
 #include <linux/bits.h>
+#include <linux/dma-direction.h>
 #include <linux/iommu.h>
+#include <linux/iova.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -69,6 +72,7 @@ phys_addr_t pviommu_table_lookup(const struct pviommu_table *table, u64 page);
 bool pviommu_table_next_used(const struct pviommu_table *table,
 			     struct pviommu_range *range);
 void pviommu_table_mark_dirty(struct pviommu_table *table, u64 first, u64 count);
+u64 pviommu_table_nr_dirty(const struct pviommu_table *table);
 unsigned int pviommu_table_collect_dirty(struct pviommu_table *table,
 					 unsigned long *leaf,
 					 struct pviommu_range *ranges,
@@ -137,6 +141,75 @@ struct pviommu_domain {
 };
 
 /**
+ * enum pviommu_mode - how an aperture is used
+ * @PVIOMMU_REMAP: by way of the IOMMU core: buffers are mapped where they are
+ * @PVIOMMU_BOUNCE: buffers are copied to and from a pool that is always mapped
+ * @PVIOMMU_HYBRID: small buffers are copied, large ones mapped
+ */
+enum pviommu_mode {
+	PVIOMMU_REMAP,
+	PVIOMMU_BOUNCE,
+	PVIOMMU_HYBRID,
+};
+
+enum pviommu_mode pviommu_mode_of(u32 aperture);
+
+struct gen_pool;
+struct seq_file;
+struct pviommu_slots;
+
+/**
+ * struct pviommu_pool - memory that buffers are copied to and from
+ * @iova: where devices find it, bytes
+ * @size: bytes
+ * @memory: where the CPU finds it
+ * @allocator: of slots, by their address in @memory
+ * @in_use: what slots are used for, by the first of them
+ * @first: of the slots that each slot was allocated with
+ * @peak: most bytes that were ever in use
+ * @full: how often there was no room
+ */
+struct pviommu_pool {
+	u64 iova;
+	size_t size;
+	void *memory;
+	struct gen_pool *allocator;
+	struct pviommu_slots *in_use;
+	u32 *first;
+	size_t peak;
+	atomic_long_t full;
+};
+
+struct pviommu_pool *pviommu_pool_create(u64 iova, size_t size);
+void pviommu_pool_destroy(struct pviommu_pool *pool);
+struct page *pviommu_pool_page(const struct pviommu_pool *pool, u64 iova);
+size_t pviommu_pool_used(const struct pviommu_pool *pool);
+void pviommu_pool_show(const struct pviommu_pool *pool, struct seq_file *seq);
+dma_addr_t pviommu_pool_map(struct pviommu_pool *pool, phys_addr_t paddr,
+			    size_t size, u64 limit, u64 align_mask);
+void pviommu_pool_to_device(struct pviommu_pool *pool, u64 iova, size_t size);
+void pviommu_pool_to_cpu(struct pviommu_pool *pool, u64 iova, size_t size);
+void pviommu_pool_unmap(struct pviommu_pool *pool, u64 iova);
+void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
+			 dma_addr_t *iova);
+
+/**
+ * struct pviommu_mapper - an aperture that the IOMMU core does not know of
+ * @domain: what it follows
+ * @pool: mapped in @domain
+ * @last: last IOVA of the window
+ * @remaps: in hybrid mode
+ * @iovas: the rest of the window, if @remaps
+ */
+struct pviommu_mapper {
+	struct pviommu_domain *domain;
+	struct pviommu_pool *pool;
+	u64 last;
+	bool remaps;
+	struct iova_domain iovas;
+};
+
+/**
  * struct pviommu_aperture - a window that the host lends to some devices
  * @id: the host's name for it
  * @base: first IOVA of the window, in bytes
@@ -146,6 +219,8 @@ struct pviommu_domain {
  *	see the same mappings
  * @attach_lock: serializes what the aperture follows
  * @domain: what it follows, NULL if blocked; under @attach_lock
+ * @mode: how it is used
+ * @mapper: in modes other than remap, from when a driver is first bound
  * @nr_endpoints: how many there are; grows under apertures_lock
  * @nr_holes: elements in @holes
  * @holes: reserved IOVAs in the window, ascending, in bytes. The same for as long
@@ -161,6 +236,8 @@ struct pviommu_aperture {
 	struct iommu_group *group;
 	struct mutex attach_lock; /* domain; endpoints' domains */
 	struct pviommu_domain *domain;
+	enum pviommu_mode mode;
+	struct pviommu_mapper *mapper;
 	atomic_t nr_endpoints;
 	u32 nr_holes;
 	struct pviommu_hole *holes;
@@ -191,9 +268,34 @@ struct pci_dev *
 pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture);
 
 extern const struct iommu_domain_ops pviommu_domain_ops;
+struct pviommu_domain *pviommu_domain_alloc_private(struct pviommu_aperture *aperture);
+int pviommu_domain_follow(struct pviommu_domain *domain);
+int pviommu_domain_sync_map(struct pviommu_domain *domain, u64 iova, size_t size);
 bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
 				   struct device *dev, u64 iova, bool write);
 void pviommu_aperture_shutdown(struct pviommu_aperture *aperture);
+
+int pviommu_mapper_start(struct pviommu_aperture *aperture);
+void pviommu_mapper_stop(struct pviommu_aperture *aperture);
+bool pviommu_mapper_wants_remap(const struct pviommu_mapper *mapper, size_t size);
+dma_addr_t pviommu_mapper_map(struct pviommu_mapper *mapper, phys_addr_t paddr,
+			      size_t size, enum dma_data_direction dir, u64 limit);
+void pviommu_mapper_unmap(struct pviommu_mapper *mapper, dma_addr_t addr,
+			  size_t size);
+int pviommu_mapper_map_sg(struct pviommu_mapper *mapper, struct scatterlist *sgl,
+			  int nents, enum dma_data_direction dir, u64 limit);
+void pviommu_mapper_unmap_sg(struct pviommu_mapper *mapper,
+			     struct scatterlist *sgl, int nents);
+
+struct pviommu_endpoint *pviommu_dma_endpoint(struct device *dev);
+int pviommu_dma_adopt(struct device *dev, struct pviommu_endpoint *endpoint);
+void pviommu_dma_abandon(struct device *dev);
+int pviommu_dma_start(void);
+void pviommu_dma_stop(void);
+
+void pviommu_debugfs_start(void);
+void pviommu_debugfs_add(struct pviommu_aperture *aperture);
+void pviommu_debugfs_stop(void);
 
 void pviommu_events_discard(struct pviommu_aperture *aperture);
 void pviommu_events_get(void);
@@ -207,6 +309,9 @@ extern pviommu_host_call_t pviommu_host_stub;
 #endif
 
 #if IS_ENABLED(CONFIG_KUNIT)
+int pviommu_dma_notify(struct notifier_block *block, unsigned long action,
+		       void *data);
+int pviommu_mode_find(const char *list, u32 aperture, enum pviommu_mode *mode);
 void pviommu_events_poll(void);
 int pviommu_start(void);
 void pviommu_stop(void);

@@ -301,6 +301,26 @@ void pviommu_table_mark_dirty(struct pviommu_table *table, u64 first, u64 count)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_table_mark_dirty);
 
+/**
+ * pviommu_table_nr_dirty() - count pages that were removed without the host's knowledge
+ * @table: the table
+ *
+ * Context: Any. Of what changes meanwhile some is counted and some not.
+ * Return: pages.
+ */
+u64 pviommu_table_nr_dirty(const struct pviommu_table *table)
+{
+	unsigned long leaf;
+	unsigned int i;
+	u64 pages = 0;
+
+	for_each_set_bit(leaf, table->dirty_leaves, table->nr_leaves)
+		for (i = 0; i < PVIOMMU_DIRTY_WORDS; i++)
+			pages += hweight_long(atomic_long_read(&table->dirty[leaf].words[i]));
+	return pages;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_nr_dirty);
+
 /*
  * Appends what @bits say of the window pages from @page on. Returns the bits
  * that found no room.

@@ -69,4 +69,12 @@ static inline struct pviommu_aperture *fixture_aperture(struct device *dev)
 	return endpoint->aperture;
 }
 
+/* Of a device in another mode than remap, that a driver was bound to. */
+static inline struct pviommu_mapper *fixture_mapper(struct device *dev)
+{
+	struct pviommu_endpoint *endpoint = pviommu_dma_endpoint(dev);
+
+	return endpoint->aperture->mapper;
+}
+
 #endif /* _PVIOMMU_FIXTURE_H */

@@ -58,6 +58,36 @@ built_in_guest() {
 	GUEST_MEMORY='' ENDPOINTS=''
 }
 
+# The same without the IOMMU core: the root disk, and the other devices, in modes that
+# are exchanged on the other host.
+bounce_guest() {
+	disk=bounce others=hybrid
+	[ "$IOMMU" != amd-vi ] || disk=hybrid others=bounce
+	GUEST_ROOT=/dev/nvme0n1
+	GUEST_MEMORY=768
+	RUN_OPTIONS=--separate
+	ENDPOINTS="$NVME=$GUEST_NVME $EDU=$GUEST_EDU $NET=$GUEST_NET"
+	launch bouncing "pviommu.mode=$others,0:$disk pviommu.bounce_mb=16"
+	GUEST_ROOT='' RUN_OPTIONS=''
+	guest_until pause booted
+	guest_step groups
+	check "$disk: the root disk is in no group" said "group 0000:00:$GUEST_NVME none"
+	guest_step root
+	check "$disk: the root file system reads right" said data "$root_md5"
+	check "$disk: it takes writes" said copy "$root_md5"
+	guest_step edu
+	check_edu "$others" edu
+	guest_net
+	forget
+	guest_transfer "$MIB"
+	check "$others: the network moves data right" moved nic
+	guest_step watched
+	check "$disk and $others: kmemleak finds nothing in the guest" said leaks 0
+	check "$disk and $others: no misuse of the DMA API" said dma 0
+	finish
+	GUEST_MEMORY='' ENDPOINTS=''
+}
+
 # With a light kernel, and a disk of its own: the VMM and the host are what this is about.
 # Some on each host, for they are slow.
 iommufd_guests() {
@@ -90,6 +120,7 @@ check "kselftests: no pins leaked" [ "$(pins)" = "$pins_at_start" ]
 save_coverage
 
 built_in_guest
+bounce_guest
 iommufd_guests
 
 rmmod kvm_pviommu || fail "kvm-pviommu.ko does not unload"

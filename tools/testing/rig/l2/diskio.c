@@ -4,6 +4,7 @@
  *
  *   diskio cat DISK OFFSET LENGTH            to standard output
  *   diskio fill DISK OFFSET LENGTH SEED      with 64-bit words, see fill_block()
+ *   diskio check DISK OFFSET LENGTH SEED     whether that is what is there
  *   diskio time DISK BLOCK COUNT             prints the nanoseconds of COUNT reads
  */
 #define _GNU_SOURCE
@@ -96,6 +97,20 @@ static void fill(int disk, unsigned long offset, unsigned long length, unsigned 
 		err(1, "fsync");
 }
 
+static void check(int disk, unsigned long offset, unsigned long length, unsigned long seed)
+{
+	unsigned long *words = buffer(BLOCK), *found = buffer(BLOCK);
+
+	for (unsigned long at = 0; at < length; at += BLOCK) {
+		size_t size = length - at < BLOCK ? length - at : BLOCK;
+
+		fill_block(words, size / sizeof(*words), at / sizeof(*words), seed);
+		read_at(disk, found, size, offset + at);
+		if (memcmp(words, found, size))
+			errx(1, "something else is in the %zu bytes at %lu", size, offset + at);
+	}
+}
+
 static unsigned long now(void)
 {
 	struct timespec t;
@@ -119,7 +134,7 @@ int main(int argc, char **argv)
 	int disk;
 
 	if (argc < 5)
-		errx(2, "usage: diskio cat|fill|time DISK ...");
+		errx(2, "usage: diskio cat|fill|check|time DISK ...");
 	disk = open(argv[2], (strcmp(argv[1], "fill") ? O_RDONLY : O_RDWR) | O_DIRECT);
 	if (disk < 0)
 		err(1, "%s", argv[2]);
@@ -128,6 +143,8 @@ int main(int argc, char **argv)
 		cat(disk, parse(argv[3]), parse(argv[4]));
 	else if (!strcmp(argv[1], "fill") && argc == 6)
 		fill(disk, parse(argv[3]), parse(argv[4]), parse(argv[5]));
+	else if (!strcmp(argv[1], "check") && argc == 6)
+		check(disk, parse(argv[3]), parse(argv[4]), parse(argv[5]));
 	else if (!strcmp(argv[1], "time"))
 		measure(disk, parse(argv[3]), parse(argv[4]));
 	else

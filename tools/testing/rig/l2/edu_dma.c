@@ -55,7 +55,7 @@ MODULE_PARM_DESC(stale, "IOVA that must not reveal anything any more");
 #define EDU_TIMEOUT_US	(10 * USEC_PER_SEC)
 #define LAZY_FLUSH_MS	100
 
-enum { SECRET = 0x5a, FILL = 0xa5, INITIAL = 0x3c };
+enum { SECRET = 0x5a, LATER_SECRET = 0x69, FILL = 0xa5, INITIAL = 0x3c };
 
 struct edu {
 	struct pci_dev *pdev;
@@ -68,6 +68,9 @@ struct edu {
 	/* The page that transfers are aimed at: target_page. */
 	struct page *page;
 	u8 *target;
+
+	/* Where it is mapped just now, if it is: its bounce buffer may have to be told. */
+	dma_addr_t mapped;
 
 	/* Where it is mapped, with a SECRET in it; see @keep. */
 	dma_addr_t kept_iova;
@@ -129,6 +132,22 @@ static int edu_get_buffer(struct edu *edu)
 	return edu_transfer(edu, edu->window_iova, true);
 }
 
+/* What the CPU has written there is the device's from here on, and back again. */
+static void edu_give_target(struct edu *edu)
+{
+	wmb(); /* it is in memory before the device is started */
+	if (edu->mapped)
+		dma_sync_single_for_device(&edu->pdev->dev, edu->mapped, LENGTH,
+					   DMA_BIDIRECTIONAL);
+}
+
+static void edu_take_target(struct edu *edu)
+{
+	if (edu->mapped)
+		dma_sync_single_for_cpu(&edu->pdev->dev, edu->mapped, LENGTH,
+					DMA_BIDIRECTIONAL);
+}
+
 /* Did a write of the device to @address arrive in the target page? */
 static int edu_write_arrives(struct edu *edu, u64 address, bool *arrives)
 {
@@ -138,31 +157,32 @@ static int edu_write_arrives(struct edu *edu, u64 address, bool *arrives)
 	if (ret)
 		return ret;
 	memset(edu->target, INITIAL, LENGTH);
-	wmb(); /* the fill is in memory before the device is started */
+	edu_give_target(edu);
 	ret = edu_transfer(edu, address, true);
 	if (ret)
 		return ret;
+	edu_take_target(edu);
 	*arrives = !is_filled(edu->target, INITIAL);
 	return 0;
 }
 
-/* Did a read of the device from @address reveal the target page? */
-static int edu_read_arrives(struct edu *edu, u64 address, bool *arrives)
+/* Did a read of the device from @address reveal that @secret is in the target page? */
+static int edu_read_arrives(struct edu *edu, u64 address, u8 secret, bool *arrives)
 {
 	int ret;
 
 	ret = edu_set_buffer(edu, FILL);
 	if (ret)
 		return ret;
-	memset(edu->target, SECRET, LENGTH);
-	wmb(); /* the secret is in memory before the device is started */
+	memset(edu->target, secret, LENGTH);
+	edu_give_target(edu);
 	ret = edu_transfer(edu, address, false);
 	if (ret)
 		return ret;
 	ret = edu_get_buffer(edu);
 	if (ret)
 		return ret;
-	*arrives = memchr(edu->window, SECRET, LENGTH);
+	*arrives = memchr(edu->window, secret, LENGTH);
 	return 0;
 }
 
@@ -188,7 +208,8 @@ static int edu_keep(struct edu *edu)
 		edu->kept_iova = 0;
 		return -ENOMEM;
 	}
-	return edu_read_arrives(edu, edu->kept_iova, &edu->kept_read);
+	edu->mapped = edu->kept_iova;
+	return edu_read_arrives(edu, edu->kept_iova, SECRET, &edu->kept_read);
 }
 
 static void edu_unkeep(struct edu *edu)
@@ -225,11 +246,13 @@ static int edu_attempt_all(struct edu *edu)
 	iova = dma_map_page(dev, edu->page, 0, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	if (dma_mapping_error(dev, iova))
 		return -ENOMEM;
+	edu->mapped = iova;
 	ret = edu_write_arrives(edu, iova, &write);
 	if (!ret) {
 		edu->inside_write = write && is_filled(edu->target, FILL);
-		ret = edu_read_arrives(edu, iova, &read);
+		ret = edu_read_arrives(edu, iova, SECRET, &read);
 	}
+	edu->mapped = 0;
 	dma_unmap_page(dev, iova, PAGE_SIZE, DMA_BIDIRECTIONAL);
 	if (ret)
 		return ret;
@@ -240,7 +263,7 @@ static int edu_attempt_all(struct edu *edu)
 
 	msleep(LAZY_FLUSH_MS);
 	ret = edu_write_arrives(edu, iova, &write) ?:
-	      edu_read_arrives(edu, iova, &read);
+	      edu_read_arrives(edu, iova, LATER_SECRET, &read);
 	if (ret)
 		return ret;
 	edu->unmapped_write_blocked = edu->inside_write && !write;
@@ -250,7 +273,7 @@ static int edu_attempt_all(struct edu *edu)
 		edu->gpa_in_window = gpa >= domain->geometry.aperture_start &&
 				     gpa <= domain->geometry.aperture_end;
 	ret = edu_write_arrives(edu, gpa, &write) ?:
-	      edu_read_arrives(edu, gpa, &read);
+	      edu_read_arrives(edu, gpa, SECRET, &read);
 	if (ret)
 		return ret;
 	edu->outside_write_blocked = edu->inside_write && !write;

@@ -32,6 +32,11 @@ step_write() {
 	must /rig/diskio fill "$disk" "$@"
 }
 
+# step_written OFFSET LENGTH SEED: is what was written there?
+step_written() {
+	must /rig/diskio check "$disk" "$@"
+}
+
 step_time4k() {
 	ns=$(must /rig/diskio time "$disk" 4096 2000)
 	say "ns4k $ns"

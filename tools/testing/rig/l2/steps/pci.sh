@@ -17,6 +17,14 @@ step_no_pviommu() {
 	say "rmmod $?"
 }
 
+# step_pool APERTURE: how full things are.
+step_pool() {
+	[ -d /sys/kernel/debug/pviommu-guest ] || must mount -t debugfs debug /sys/kernel/debug
+	must cat "/sys/kernel/debug/pviommu-guest/aperture-$1" | while read -r line; do
+		say "pool $line"
+	done
+}
+
 # Which devices are behind an IOMMU, and how.
 step_groups() {
 	for device in "$PCI"/devices/*; do
