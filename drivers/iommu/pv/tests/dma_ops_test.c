@@ -589,6 +589,35 @@ static void dma_hybrid(struct kunit *test)
 	fake_host_expect(test, host, "");
 }
 
+/* Nobody gets an IOVA while the host has something else there. */
+static void look_for_iova(struct fake_host *host, enum fake_call call)
+{
+	struct pviommu_mapper *mapper = fixture_mapper(host->peek_data);
+	unsigned long pfn;
+
+	if (call != FAKE_UNMAP)
+		return;
+	pfn = alloc_iova_fast(&mapper->iovas, 4, PHYS_PFN(mapper->last), true);
+	if (host->apertures[0].shadow[pfn - PHYS_PFN(BASE)])
+		strscpy(host->violation, "an IOVA is given away too early");
+	free_iova_fast(&mapper->iovas, pfn, 4);
+}
+
+static void dma_hybrid_order(struct kunit *test)
+{
+	struct fake_host *host = fixture_host(test);
+	struct dma_test *t = start(test, PVIOMMU_HYBRID);
+	dma_addr_t addr = map(t, 0, SZ_16K, DMA_TO_DEVICE);
+
+	KUNIT_ASSERT_NE(test, addr, DMA_MAPPING_ERROR);
+	host->peek_data = t->dev;
+	host->peek = look_for_iova;
+	dma_unmap_single(t->dev, addr, SZ_16K, DMA_TO_DEVICE);
+	host->peek = NULL;
+	KUNIT_EXPECT_EQ(test, host->nr_calls[FAKE_UNMAP], 1);
+	KUNIT_EXPECT_STREQ(test, host->violation, "");
+}
+
 static void dma_hybrid_list(struct kunit *test)
 {
 	struct fake_host *host = fixture_host(test);
@@ -701,6 +730,7 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(dma_narrow),
 	KUNIT_CASE(dma_large_pages),
 	KUNIT_CASE(dma_hybrid),
+	KUNIT_CASE(dma_hybrid_order),
 	KUNIT_CASE(dma_hybrid_list),
 	KUNIT_CASE(dma_hybrid_instead),
 	KUNIT_CASE(dma_hybrid_places),
