@@ -21,6 +21,10 @@ EDU_SLOTS = ("10", "14", "18")
 NVME_SLOTS = ("11", "15", "19")
 NET_SLOTS = ("12", "16", "1a")
 
+# And for as many guests more as there are, see Spec.sets.
+MORE_NVME_SLOTS = ("08", "09", "0a", "0b", "0c")
+MORE_NET_SLOTS = ("0d", "0e", "0f", "1b", "1d")
+
 # An edu device that addresses 28 bits, as QEMU's default is.
 NARROW_EDU_SLOT = "1c"
 
@@ -53,6 +57,10 @@ class Spec:
     disks: list
     snoop_control: bool = False
     net: bool = False
+    # How many guests find a disk and, with net, a network device of their own
+    sets: int = len(NVME_SLOTS)
+    # The clock counts instructions, and stands still while nothing runs.
+    icount: bool = False
     memory_mib: int = 2560
     cpus: int = 1
     append: str = ""
@@ -62,6 +70,14 @@ class Spec:
     guest_silence: float = GUEST_SILENCE
     echo: bool = False
     turn: turns.Turns = dataclasses.field(default_factory=turns.Turns)
+
+    @property
+    def nvme_slots(self):
+        return (*NVME_SLOTS, *MORE_NVME_SLOTS)[:self.sets]
+
+    @property
+    def net_slots(self):
+        return (*NET_SLOTS, *MORE_NET_SLOTS)[:self.sets]
 
 
 @dataclasses.dataclass
@@ -93,8 +109,8 @@ def _kernel_command_line(spec, port):
         f"rig.narrow_edu={_slots([NARROW_EDU_SLOT])}",
         f"rig.twin_edu=0000:00:{TWIN_EDU_SLOT}.0,0000:00:{TWIN_EDU_SLOT}.1",
         "rig.bridged_edu=" + ",".join(f"0000:01:{slot}.0" for slot in BRIDGED_EDU_SLOTS),
-        f"rig.nvme={_slots(NVME_SLOTS)}",
-        f"rig.net={_slots(NET_SLOTS)} rig.peer={port}" if spec.net else "",
+        f"rig.nvme={_slots(spec.nvme_slots)}",
+        f"rig.net={_slots(spec.net_slots)} rig.peer={port}" if spec.net else "",
         spec.append,
     ])
 
@@ -124,6 +140,12 @@ def _shared_groups():
     return command
 
 
+def _accelerator(spec):
+    if spec.icount:
+        return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+    return ["-accel", "tcg,thread=multi"]
+
+
 def _command(spec, port):
     iommu = IOMMU_DEVICES[spec.iommu]
     if spec.iommu == "vt-d" and spec.snoop_control:
@@ -133,7 +155,7 @@ def _command(spec, port):
     command = [
         # Not even a killed orchestrator leaves an emulator behind.
         "setpriv", "--pdeathsig", "KILL",
-        QEMU, "-M", "q35,kernel-irqchip=split", "-accel", "tcg,thread=multi",
+        QEMU, "-M", "q35,kernel-irqchip=split", *_accelerator(spec),
         "-cpu", "EPYC,+svm,+npt,-x2apic", "-smp", str(spec.cpus), "-m", str(spec.memory_mib),
         "-nodefaults", "-display", "none", "-no-reboot",
         "-chardev", f"file,id=console,path={log}/console.log", "-serial", "chardev:console",
@@ -149,10 +171,10 @@ def _command(spec, port):
         command += ["-device", f"edu,addr={slot}.0,dma_mask=0xffffffff"]
     command += ["-device", f"edu,addr={NARROW_EDU_SLOT}.0"]
     command += _shared_groups()
-    for slot, disk in zip(NVME_SLOTS, spec.disks):
+    for slot, disk in zip(spec.nvme_slots, spec.disks):
         command += ["-drive", f"file={disk},if=none,id=disk{slot},format=raw",
                     "-device", f"nvme,drive=disk{slot},serial=rig{slot},addr={slot}.0"]
-    for slot in NET_SLOTS if spec.net else ():
+    for slot in spec.net_slots if spec.net else ():
         command += ["-netdev", f"user,id=net{slot}",
                     "-device", f"e1000e,netdev=net{slot},addr={slot}.0,romfile="]
     return command
@@ -188,9 +210,18 @@ def _plug(monitor, line):
 
 
 def _wake(monitor, spec):
-    """Helps over the emulator's fault, and says so; see Monitor.lost_interrupt()."""
+    """Helps over the emulator's fault, and says so; see Monitor.lost_interrupt().
+
+    With a clock that stands still nobody sleeps: a guest that waits for its VMM, which
+    waits for the interrupt, runs all the time.
+    """
     if monitor.lost_interrupt():
         common.progress(f"{spec.iommu}: the emulator lost an interrupt; woken up")
+        monitor.press_key()
+    elif spec.icount:
+        with (spec.run_dir / "silent").open("a") as log:
+            log.write(monitor.state() + "\n")
+        common.progress(f"{spec.iommu}: silent, maybe for a lost interrupt; woken up")
         monitor.press_key()
 
 
