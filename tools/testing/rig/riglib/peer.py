@@ -4,6 +4,7 @@
 A client's first line says what it wants:
   get LENGTH   that many random bytes, then their MD5
   put LENGTH   the MD5 of that many bytes, which follow
+  echo COUNT   each of as many messages of 64 bytes, as soon as it is there
 An MD5 is 32 digits and a newline. Run as a program it serves until it is ended,
 and writes the number of its port to the file that it is given.
 """
@@ -11,11 +12,13 @@ and writes the number of its port to the file that it is given.
 import hashlib
 import os
 import pathlib
+import socket
 import socketserver
 import sys
 import threading
 
 BLOCK = 1 << 20
+MESSAGE = 64
 
 
 class _Handler(socketserver.StreamRequestHandler):
@@ -26,6 +29,8 @@ class _Handler(socketserver.StreamRequestHandler):
                     self._serve(int(length))
                 case [b"put", length]:
                     self._accept(int(length))
+                case [b"echo", count]:
+                    self._echo(int(count))
         except OSError:
             # A guest that resets its device hangs up in the middle.
             pass
@@ -52,6 +57,14 @@ class _Handler(socketserver.StreamRequestHandler):
             digest.update(block)
             length -= len(block)
         self._answer("received", digest)
+
+    def _echo(self, count):
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(count):
+            message = self.rfile.read(MESSAGE)
+            if len(message) < MESSAGE:
+                return
+            self.wfile.write(message)
 
 
 class Peer(socketserver.ThreadingTCPServer):
