@@ -7,8 +7,9 @@
 # selected last, $guest, with the VMM $guest_pid.
 #
 # A guest's directory /run/guest/NAME holds the process id of its VMM ("pid"),
-# the pipes of its control channel, all that it has said on it ("said") and how
-# many lines of that have been dealt with ("heard").
+# the pipes of its control channel, all that it has said on it ("said"), the process
+# that writes that down ("listener") and how many lines of it have been dealt with
+# ("heard").
 
 # Where a guest finds its devices. Jobs use these.
 # shellcheck disable=SC2034
@@ -59,6 +60,7 @@ guest_start() {
 	echo 0 >"$state/heard"
 	: >"$state/said"
 	cat "$state/control.out" >"$state/said" &
+	echo $! >"$state/listener"
 	# GUEST_WRAP is a list of words.
 	# shellcheck disable=SC2086
 	$GUEST_WRAP "${GUEST_PROGRAM:-qemu-system-x86_64}" \

@@ -28,21 +28,25 @@ class Apt:
     """apt-get and apt-cache, with the machine's package lists or our own.
 
     @backports: lists of our own, with backports, for plan()
+    @sources: lists of our own, with sources, for source()
     """
 
-    def __init__(self, private=False, backports=False):
+    def __init__(self, private=False, backports=False, sources=False):
         self.options = []
         self.backports = None
-        if private or backports:
-            self.options = self._private_lists(backports)
+        if private or backports or sources:
+            self.options = self._private_lists(backports, sources)
 
-    def _private_lists(self, backports):
+    def _private_lists(self, backports, sources):
         """Lists of our own: fresh, and with the security suite, which carries 6.12."""
-        home = common.cache() / ("apt-backports" if backports else "apt")
+        home = common.cache() / ("apt-backports" if backports else
+                                 "apt-sources" if sources else "apt")
         (home / "lists" / "partial").mkdir(parents=True, exist_ok=True)
         lines = set()
         for uri, suite in _main_suites():
             lines.add(f"deb {uri} {suite} main")
+            if sources:
+                lines.add(f"deb-src {uri} {suite} main")
             if re.fullmatch(r"[a-z]+", suite) and re.search(r"/debian/?$", uri):
                 security = re.sub(r"/debian/?$", "/debian-security", uri)
                 lines.add(f"deb {security} {suite}-security main")
@@ -80,16 +84,22 @@ class Apt:
                      "--no-install-recommends", "--simulate", "install", package])
         return re.findall(r"^Inst (\S+) (?:\[[^]]*\] )?\((\S+)", done.stdout, re.M)
 
-    def download(self, packages, folder):
-        """Fetches @packages into @folder; False when apt cannot."""
+    def _fetch(self, arguments, folder):
         for pause in (0, 3, 10):
             time.sleep(pause)
-            done = _run(["apt-get", *self._common(), *self.options, "download", *packages],
-                        cwd=folder)
+            done = _run(["apt-get", *self._common(), *self.options, *arguments], cwd=folder)
             if done.returncode == 0:
                 return True
-            common.progress("apt-get download: " + done.stderr.strip())
+            common.progress(f"apt-get {arguments[0]}: " + done.stderr.strip())
         return False
+
+    def download(self, packages, folder):
+        """Fetches @packages into @folder; False when apt cannot."""
+        return self._fetch(["download", *packages], folder)
+
+    def source(self, package, folder):
+        """Fetches the source of @package into @folder; False when apt cannot."""
+        return self._fetch(["source", "--download-only", package], folder)
 
 
 @functools.cmp_to_key

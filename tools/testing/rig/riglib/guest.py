@@ -42,9 +42,13 @@ def _programs(kernel):
     return [root / "edu_dma.ko", *(root / program for program in PROGRAMS)]
 
 
-def install(kernel, share):
-    """Writes the guest's initramfs into the share, with the frozen pviommu.ko if there."""
-    _install(kernel, share, pathlib.Path(share) / "bin" / "pviommu.ko")
+def install(kernel, share, programs=(), modules=()):
+    """Writes the guest's initramfs into the share, with the frozen pviommu.ko if there.
+
+    @programs: paths of other files for its /rig
+    @modules: names of other modules of the kernel
+    """
+    _install(kernel, share, pathlib.Path(share) / "bin" / "pviommu.ko", programs, modules)
 
 
 def install_other(kernel, share, tree):
@@ -58,11 +62,11 @@ def install_other(kernel, share, tree):
     _install(kernel, folder, tree / "drivers" / "iommu" / "pv" / "pviommu.ko")
 
 
-def _install(kernel, folder, driver):
-    extra = _programs(kernel)
+def _install(kernel, folder, driver, programs=(), modules=()):
+    extra = [*_programs(kernel), *programs]
     if driver.exists():
         extra.append(driver)
-    initramfs.guest(kernel, pathlib.Path(folder) / "guest.cpio", extra)
+    initramfs.guest(kernel, pathlib.Path(folder) / "guest.cpio", extra, modules)
 
 
 def make_root(share, path):

@@ -52,10 +52,14 @@ def host(kernel):
     return cache.get(f"initramfs/{name}", fill, 64, "an initramfs") / "host.cpio"
 
 
-def guest(kernel, path, extra):
-    """Writes the guest's initramfs to @path; @extra: files for its /rig."""
+def guest(kernel, path, extra, modules=()):
+    """Writes the guest's initramfs to @path.
+
+    @extra: files for its /rig
+    @modules: names of modules besides the usual ones
+    """
     archive = _base(common.RIG / "l2" / "init")
-    _add_modules(archive, kernel, GUEST_MODULES)
+    _add_modules(archive, kernel, [*GUEST_MODULES, *modules])
     for file in sorted((common.RIG / "l2" / "steps").iterdir()):
         archive.file(f"steps/{file.name}", file.read_bytes())
     for file in extra:

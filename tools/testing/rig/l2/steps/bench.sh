@@ -1,0 +1,97 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Steps of the guest: measured work. What took how long is in nanoseconds; "busy" is
+# what the processor was not idle for. Functions come from init.
+#
+# Variables come from disk.sh.
+# shellcheck disable=SC2154
+
+# Most of the scratch area of the disk.
+SCRATCH="--offset=64M --size=48M"
+
+# What /proc/uptime counts in.
+BUSY_NS=10000000
+
+# step_load MODULE [OPTION...]
+step_load() {
+	load "$@"
+}
+
+# From nothing to the first block of the disk.
+step_first_read() {
+	load nvme
+	wait_for disk find_disk
+	must /rig/diskio cat "$disk" 0 4096 >/dev/null
+}
+
+# busy_now: for how long the processor has been busy, in $busy, in hundredths of seconds.
+busy_now() {
+	read -r up idle </proc/uptime
+	up=${up%.*}${up#*.}
+	idle=${idle%.*}${idle#*.}
+	busy=$((up - idle))
+}
+
+# say_busy NAME NS: since the last busy_now.
+say_busy() {
+	before=$busy
+	busy_now
+	say "$1 $2 $(((busy - before) * BUSY_NS))"
+}
+
+# run_fio OPTION...: on the scratch area. What it has found in $found, as its fields.
+run_fio() {
+	# A list of options.
+	# shellcheck disable=SC2086
+	found=$(/rig/fio --name=fio --filename="$disk" --ioengine=libaio --direct=1 $SCRATCH \
+		--thread --randrepeat=1 --output-format=terse --terse-version=3 "$@") ||
+		end "failed: fio: $found"
+	[ "$(echo "$found" | cut -d ';' -f 5)" = 0 ] || end "failed: fio: $found"
+}
+
+# step_fio KIND BLOCK DEPTH COUNT
+step_fio() {
+	wait_for disk find_disk
+	busy_now
+	run_fio --rw="$1" --bs="$2" --iodepth="$3" --number_ios="$4" --norandommap --io_size=64G
+	# KiB and milliseconds, reading or writing.
+	case $1 in
+	*read) kib=6 ms=9 ;;
+	*write) kib=47 ms=50 ;;
+	esac
+	kib=$(echo "$found" | cut -d ';' -f "$kib")
+	ms=$(echo "$found" | cut -d ';' -f "$ms")
+	say_busy "fio $kib" $((ms * 1000000))
+}
+
+# What fio writes it reads back right.
+step_fio_verify() {
+	run_fio --rw=randwrite --bs=16k --iodepth=8 --io_size=8M --size=8M \
+		--verify=crc32c --do_verify=1 --verify_fatal=1
+	say "fio_verify 0"
+}
+
+# step_net_time receive|send|echo AMOUNT ADDRESS PORT
+step_net_time() {
+	busy_now
+	ns=$(must /rig/netio "$3" "$4" "$1" "$2")
+	say_busy "net_time $2" "$ns"
+}
+
+# Says the most that was in use of the memory that swiotlb=force has DMA go through, if
+# there is any.
+step_swiotlb() {
+	must mount -t debugfs debug /sys/kernel/debug
+	say "swiotlb $(cat /sys/kernel/debug/swiotlb/io_tlb_used_hiwater 2>/dev/null)"
+}
+
+step_no_drivers() {
+	must rmmod e1000e
+	must rmmod nvme
+}
+
+# Says by which means the driver makes DMA possible.
+step_driver_mode() {
+	say "driver_mode $(cat /sys/module/pviommu/parameters/mode)"
+}
