@@ -7,6 +7,8 @@
 # make soak		look for data races, under emulation
 # make counts		put what the last make test has counted into the README
 # make mutants		see whether the tests catch bugs; MUTANTS="NAME..." for a few
+# make bench		compare with other ways to give a guest a device, under emulation
+# make bench-full	the same, for figures to publish; goes on where it was interrupted
 # make lint		check the sources
 # make install		modules, module options, tools and headers
 
@@ -45,6 +47,12 @@ counts:
 mutants:
 	$(RIG) mutants $(MUTANTS)
 
+bench:
+	tools/bench/bench $(BENCH)
+
+bench-full:
+	tools/bench/bench --full $(BENCH)
+
 lint:
 	scripts/lint
 
@@ -66,4 +74,4 @@ clean:
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
 .PHONY: all check-kernel modules tools selftests demo test mutants soak counts \
-	lint install clean
+	bench bench-full lint install clean

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The ways in which a guest gets its devices, all of them, in one place."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """@behind: is the VMM started by "pviommu run"?
+    @cmdline: of the guest's kernel
+    @driver: the step that the guest takes before it loads the drivers of its devices
+    @arguments: the VMM's, before those for its devices
+    @group: type of the devices' IOMMU groups in the guest; None: it does not tell the modes
+        apart
+    @bounces: does DMA in the guest go through memory that is set aside for it?
+    """
+    name: str
+    behind: bool = False
+    cmdline: str = ""
+    driver: str = ""
+    arguments: str = ""
+    group: str | None = "none"
+    bounces: bool = False
+
+    @property
+    def driver_mode(self):
+        """What the option "mode" of pviommu.ko must read, or None."""
+        _, found, value = self.driver.partition("mode=")
+        return value if found else None
+
+
+PLAIN = "plain"
+
+# Lazy is the kernel's default, for virtio-iommu as for pviommu. The driver of
+# intel-iommu makes it strict, whatever the command line says, in caching mode.
+# The VMM's interrupt remapping is off, as no other mode has any.
+MODES = (
+    Mode(PLAIN),
+    Mode("remap-strict", behind=True, cmdline="iommu.strict=1", driver="pviommu", group="DMA"),
+    Mode("remap-lazy", behind=True, cmdline="iommu.strict=0", driver="pviommu",
+         group="DMA-FQ"),
+    Mode("bounce", behind=True, cmdline="iommu.strict=0", driver="pviommu mode=bounce",
+         group=None),
+    Mode("hybrid", behind=True, cmdline="iommu.strict=0", driver="pviommu mode=hybrid",
+         group=None),
+    Mode("virtio-iommu", cmdline="iommu.strict=0", driver="load virtio-iommu",
+         arguments="-device virtio-iommu-pci,addr=03.0", group="DMA-FQ"),
+    Mode("intel-iommu", cmdline="intel_iommu=on iommu.strict=0",
+         arguments="-device intel-iommu,caching-mode=on,intremap=off", group="DMA"),
+    Mode("swiotlb", cmdline="swiotlb=force", bounces=True),
+)
+
+# Modules that the guest needs besides those of its devices.
+GUEST_MODULES = ["virtio-iommu"]
+
+
+def table(modes):
+    """The file that l1/bench.sh reads."""
+    return "".join(
+        "|".join([mode.name, "yes" if mode.behind else "no", mode.cmdline, mode.driver,
+                  mode.arguments]) + "\n" for mode in modes)
+
+
+def choose(names):
+    """The modes of these names; plain, which the others are compared with, is always there."""
+    return tuple(mode for mode in MODES if mode.name == PLAIN or mode.name in names)

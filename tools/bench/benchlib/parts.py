@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The parts of a comparison: an emulated host each, by IOMMU and by kind of clock."""
+
+import concurrent.futures
+import dataclasses
+import pathlib
+
+from riglib import common, guest, host, rundir, turns
+
+from . import fio, modes as m, results, rows as r
+
+JOB = common.TREE / "tools" / "bench" / "l1" / "bench.sh"
+
+# Guests of 512 MiB, most of which have all of it pinned, and the host itself.
+GUEST_MIB = 512
+HOST_MIB = 1024
+
+# An emulator that counts instructions is many times slower.
+ICOUNT_SILENCE = 600
+
+KINDS = ("time", "icount")
+
+# Seconds without a word from a guest, until which it is lost. A clock that counts
+# instructions does not count when the machine is slow.
+SILENCE = {"time": 60, "icount": 6}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """@ops: {name of a row: operations in one measurement}"""
+    iommu: str
+    kind: str
+    modes: tuple
+    rows: tuple
+    ops: dict
+    counts: int
+    rounds: int
+
+    @property
+    def name(self):
+        return f"{self.iommu}-{self.kind}"
+
+    def options(self):
+        """All that decides what comes out, as text."""
+        return repr((self.iommu, self.kind, self.modes, self.rows, sorted(self.ops.items()),
+                     self.counts, self.rounds))
+
+
+def _prepare(part, kernel, turn, again):
+    run_dir = rundir.create(f"bench-{part.name}" + ("-again" if again else ""))
+    share = rundir.freeze(run_dir, kernel, JOB)
+    (share / "modes").write_text(m.table(part.modes))
+    (share / "rows").write_text(r.table(part.rows, part.ops))
+    guest.install(kernel, share, [fio.program()], m.GUEST_MODULES)
+    icount = part.kind == "icount"
+    return host.Spec(
+        iommu=part.iommu, kernel=kernel, run_dir=run_dir, share=share,
+        disks=rundir.make_disks(run_dir, len(part.modes)), net=True, sets=len(part.modes),
+        memory_mib=HOST_MIB + len(part.modes) * GUEST_MIB, icount=icount, turn=turn,
+        silence=ICOUNT_SILENCE if icount else host.HOST_SILENCE,
+        append=f"rig.counts={part.counts} rig.rounds={part.rounds} "
+               f"rig.verify={'no' if icount else 'yes'} "
+               f"rig.silence={int(common.seconds(SILENCE[part.kind]))}")
+
+
+def _tell(part, line):
+    match line.split():
+        case ["begin", name]:
+            common.progress(f"{part.name}: starting guest {name}")
+        case ["row", name, row, what, number] if name == m.PLAIN:
+            common.progress(f"{part.name}: {what} {number}: {row}")
+        case ["lost", name]:
+            common.progress(f"{part.name}: the emulator has lost guest {name}; started again")
+        case ["failure", *words]:
+            common.progress(f"{part.name}: FAILED: {' '.join(words)}")
+
+
+def _boot(part, kernel, turn):
+    """Once more, when the emulator crashes a guest that has already begun to work."""
+    for again in (False, True):
+        spec = _prepare(part, kernel, turn, again)
+        outcome = host.boot(spec, lambda line: _tell(part, line))
+        if not outcome.failures or not host.lost_a_guest(spec) or again:
+            break
+        common.progress(f"{part.name}: the emulator has crashed a guest; all again")
+    return spec, outcome
+
+
+def run(parts, kernel, done):
+    """Runs @parts side by side; done(part, measured) is called as each is through.
+
+    Parts that run against the clock do so while the others stand still.
+    """
+    turn = turns.Turns()
+
+    def one(part):
+        common.progress(f"{part.name}: booting the host")
+        spec, outcome = _boot(part, kernel, turn)
+        measured = results.measured(part, spec, outcome)
+        done(part, measured)
+        if measured["failures"]:
+            common.progress(f"{part.name}: FAILED: {'; '.join(measured['failures'])}; "
+                            f"everything is kept in {spec.run_dir}")
+        else:
+            rundir.discard_bulk(pathlib.Path(spec.run_dir))
+
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(parts))) as pool:
+        list(pool.map(one, parts))

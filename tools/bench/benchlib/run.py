@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A whole comparison: which parts there are, in which order they run, what comes of them.
+
+Writes out/bench.json:
+
+{"schema": 1, "commit", "kernel", "rounds",
+ "failures": [...],
+ "hosts": {iommu: {"modes": {mode: {
+     "groups", "boot", "rows", "pinned", "verified", "wrong", "timeline"}},
+   "statements": [{"statement", "true", "wrong": [what contradicts it], "figures"}, ...]}}}
+
+figures.py says what is what; a timeline is [[ms since the start of the VMM, pages pinned], ...]
+while the guest boots, loads its drivers, rests, and moves data that is checked.
+"""
+
+import dataclasses
+import json
+import subprocess
+
+from riglib import build, cache, common, host, kernel
+
+from . import figures, modes as m, parts, rows as r, statements, tables
+
+IOMMUS = [name for name in host.IOMMU_DEVICES if name != "none"]
+
+FOLDER = common.OUT / "bench" / "parts"
+RESULT = common.OUT / "bench.json"
+
+# What decides what comes out.
+DECISIVE = ("Kbuild", "Makefile", "arch/", "drivers/", "include/", "kvm/", "tools/bench/",
+            "tools/pviommu/", "tools/testing/rig/")
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """@scale: of a row's operations, by kind of the part
+    @counts: rounds that are counted, by kind
+    @rounds: against the clock
+    """
+    scale: dict
+    counts: dict
+    rounds: int
+
+
+# Under half an hour, on two processors
+QUICK = Size({"time": 0.5, "icount": 0.2}, {"time": 1, "icount": 1}, 3)
+FULL = Size({"time": 4, "icount": 1}, {"time": 1, "icount": 3}, 9)
+
+
+def add_options(parser):
+    parser.add_argument("--full", action="store_true",
+                        help="for published figures: more rounds and operations; a part that "
+                             "is through is not run again")
+    parser.add_argument("--iommu", nargs="+", choices=IOMMUS, default=["vt-d", "amd-vi"])
+    parser.add_argument("--kind", nargs="+", choices=parts.KINDS, default=list(parts.KINDS),
+                        help="against the clock, or with a clock that counts instructions")
+    parser.add_argument("--modes", nargs="+", choices=[mode.name for mode in m.MODES],
+                        default=[mode.name for mode in m.MODES], help="besides plain")
+    parser.add_argument("--rows", nargs="+", choices=[row.name for row in r.ROWS],
+                        default=[row.name for row in r.ROWS])
+    parser.add_argument("--rounds", type=int, help="against the clock")
+    parser.add_argument("--counts", type=int, help="rounds that are counted")
+    parser.add_argument("--scale", type=float, default=1,
+                        help="of the number of operations")
+
+
+def _parts(args, size):
+    rows = tuple(row for row in r.ROWS if row.name in args.rows)
+    for kind in args.kind:
+        scale = size.scale[kind] * args.scale
+        for iommu in args.iommu:
+            yield parts.Part(
+                iommu=iommu, kind=kind, modes=m.choose(args.modes), rows=rows,
+                ops={row.name: max(1, round(row.ops * scale)) for row in rows},
+                counts=size.counts[kind] if args.counts is None else args.counts,
+                rounds=(args.rounds or size.rounds) if kind == "time" else 0)
+
+
+def _sources():
+    return [common.TREE / name for name in build.sources() if name.startswith(DECISIVE)]
+
+
+def _key(part, chosen, sources):
+    return cache.key(part.options(), chosen.release, *sources)
+
+
+def _path(part, full):
+    return FOLDER / f"{part.name}{'-full' if full else ''}.json"
+
+
+def _stored(path, key):
+    """What an earlier run has measured from the very same, or None."""
+    try:
+        stored = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return stored["measured"] if stored["key"] == key else None
+
+
+def _measure(args, wanted, chosen):
+    """{part: what it has measured}"""
+    sources = _sources()
+    keys = {part: _key(part, chosen, sources) for part in wanted}
+    found = {}
+    for part in wanted if args.full else ():
+        stored = _stored(_path(part, True), keys[part])
+        if stored:
+            common.progress(f"{part.name}: through already")
+            found[part] = stored
+
+    def done(part, measured):
+        found[part] = measured
+        if not measured["failures"]:
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            path = _path(part, args.full)
+            whole = path.with_suffix(".new")
+            whole.write_text(json.dumps({"key": keys[part], "measured": measured}))
+            whole.rename(path)
+
+    # First those that want the machine for themselves.
+    for kind in parts.KINDS:
+        missing = [part for part in wanted if part not in found and part.kind == kind]
+        if missing and not common.STOP.is_set():
+            parts.run(missing, chosen, done)
+    return found
+
+
+def _commit():
+    def git(*arguments):
+        return subprocess.run(["git", "-C", common.TREE, *arguments], check=False, text=True,
+                              stdout=subprocess.PIPE).stdout.strip()
+    return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
+
+
+def _hosts(found):
+    hosts = {}
+    for iommu in dict.fromkeys(part.iommu for part in found):
+        kinds = {part.kind: measured for part, measured in found.items()
+                 if part.iommu == iommu}
+        of_host = figures.host(kinds.get("time"), kinds.get("icount"))
+        of_host["statements"] = statements.judge(of_host["modes"])
+        hosts[iommu] = of_host
+    return hosts
+
+
+def _print(hosts, failures):
+    print()
+    for iommu, of_host in hosts.items():
+        print("\n".join(tables.host(iommu, of_host["modes"])))
+    judged = [(iommu, of_host["statements"]) for iommu, of_host in hosts.items()]
+    print("\n".join(tables.statements(judged)))
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    print("\nTimes are emulated (TCG): they say nothing about real TLB, cache or IOTLB cost.")
+    print(f"details: {RESULT}")
+
+
+def command(args):
+    size = FULL if args.full else QUICK
+    chosen = kernel.prepare(newest_cached=True)
+    build.run(chosen)
+    wanted = list(_parts(args, size))
+    found = _measure(args, wanted, chosen)
+
+    failures = [f"{part.name}: {failure}" for part, measured in found.items()
+                for failure in measured["failures"]]
+    failures += [f"{part.name}: did not run" for part in wanted if part not in found]
+    usable = {part: measured for part, measured in found.items() if not measured["failures"]}
+    hosts = _hosts(usable)
+    RESULT.write_text(json.dumps({
+        "schema": 1, "commit": _commit(), "kernel": chosen.release,
+        "rounds": max((part.rounds for part in wanted), default=0),
+        "failures": failures, "hosts": hosts,
+    }) + "\n")
+    _print(hosts, failures)
+    wrong = any(not statement["true"] for of_host in hosts.values()
+                for statement in of_host["statements"])
+    return 1 if failures or wrong else 0

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is claimed of the figures. A time never decides."""
+
+REMAP = ("remap-lazy", "remap-strict")
+PEERS = ("virtio-iommu", "intel-iommu")
+
+
+def _statement(text, wrong, figures):
+    return {"statement": text, "true": not wrong, "wrong": wrong, "figures": figures}
+
+
+def fewer(modes, mode, peer, name):
+    """Does @mode need fewer of @name than @peer, in every row in which both were counted?"""
+    figures = {}
+    for row, values in modes[mode]["rows"].items():
+        pair = [values.get(name), modes[peer]["rows"][row].get(name)]
+        if None not in pair:
+            figures[row] = pair
+    wrong = [row for row, (ours, theirs) in figures.items() if ours >= theirs]
+    return _statement(f"{mode} needs fewer {name.replace('_', ' ')} than {peer} in every row",
+                      wrong, figures)
+
+
+def no_hypercalls(modes, mode):
+    figures = {row: values.get("hypercalls") for row, values in modes[mode]["rows"].items()}
+    wrong = [row for row, value in figures.items() if value != 0]
+    return _statement(f"{mode} makes no hypercalls once it has started", wrong, figures)
+
+
+def verified(modes):
+    figures = {mode: values["wrong"] for mode, values in modes.items()}
+    return _statement("all data was right in every mode",
+                      [mode for mode, wrong in figures.items() if wrong], figures)
+
+
+def judge(modes):
+    """The statements about one host, as far as it has the modes that they are about."""
+    found = [fewer(modes, mode, peer, name)
+             for mode in REMAP for peer in PEERS for name in ("exits", "instructions")
+             if mode in modes and peer in modes]
+    if "bounce" in modes:
+        found.append(no_hypercalls(modes, "bounce"))
+    if all("wrong" in values for values in modes.values()):
+        found.append(verified(modes))
+    # Nothing is said of what was not measured.
+    return [statement for statement in found if statement["figures"]]
