@@ -49,6 +49,8 @@ def arguments():
     command.add_argument("--cpus", type=int, default=1)
     command.add_argument("--memory", type=int, default=2560, help="MiB of the host")
     command.add_argument("--append", default="", help="more for the host's kernel command line")
+    command.add_argument("--icount", action="store_true",
+                         help="a nanosecond of the host is an instruction; slow, one CPU")
     command.add_argument("--silence", type=float, default=host.HOST_SILENCE,
                          help="seconds without a sign of life that end the run")
     command.add_argument("--name", default="boot", help="name of the run directory in out/rig")

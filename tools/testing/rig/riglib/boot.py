@@ -36,7 +36,8 @@ def command(args):
         iommu=args.iommu, kernel=chosen, run_dir=run_dir, share=share,
         disks=disks,
         snoop_control=args.snoop_control, net=args.net, memory_mib=args.memory,
-        cpus=args.cpus, append=args.append, silence=args.silence, echo=True)
+        cpus=args.cpus, append=args.append, icount=args.icount,
+        silence=args.silence, echo=True)
     common.progress(f"booting a host with {args.iommu}, logs in {run_dir}")
     outcome = host.boot(spec)
     for line in outcome.results:
