@@ -67,7 +67,7 @@ install: check-kernel
 # Kbuild's own clean wants a kernel; what it would remove is known without one.
 clean:
 	$(MAKE) -C tools/pviommu clean
-	$(RM) tools/testing/selftests/pviommu/*_test
+	$(RM) tools/testing/selftests/pviommu/*_test tools/bench/micro/micro
 	find . -path ./out -prune -o \( -name '*.o' -o -name '*.ko' \
 		-o -name '*.mod' -o -name '*.mod.c' -o -name '.*.cmd' \
 		-o -name '*.symvers' -o -name '*.order' \
