@@ -65,33 +65,29 @@ static int hook_emulate_hypercall(struct kvm_vcpu *vcpu)
 	return ret;
 }
 
-#ifdef MODULE
-static int learn_own_text(void)
-{
-	return 0;
-}
-
-static bool notrace is_own(unsigned long ip)
-{
-	return within_module(ip, THIS_MODULE);
-}
-#else
-/* Built in there is no module to be within: the one function that calls KVM. */
+/* The text that calls KVM: it is asked about in each call, and does not move. */
+static unsigned long own_text;
 static unsigned long own_text_size;
 
 static int learn_own_text(void)
 {
+#ifdef MODULE
+	pviommu_module_text(THIS_MODULE, &own_text, &own_text_size);
+	return 0;
+#else
+	/* Built in there is no module: the one function that does. */
 	unsigned long offset;
 
-	return kallsyms_lookup_size_offset((unsigned long)hook_emulate_hypercall,
-					   &own_text_size, &offset) ? 0 : -ENOENT;
+	own_text = (unsigned long)hook_emulate_hypercall;
+	return kallsyms_lookup_size_offset(own_text, &own_text_size, &offset) ?
+	       0 : -ENOENT;
+#endif
 }
 
 static bool notrace is_own(unsigned long ip)
 {
-	return ip - (unsigned long)hook_emulate_hypercall < own_text_size;
+	return ip - own_text < own_text_size;
 }
-#endif
 
 static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 				  struct ftrace_ops *ops,
@@ -104,7 +100,7 @@ static void notrace hook_redirect(unsigned long ip, unsigned long parent_ip,
 	 * The call that hook_emulate_hypercall() makes must reach KVM. So do
 	 * all others at once, some of which sleep for as long as a guest likes.
 	 */
-	if (!is_own(parent_ip) && hook_claims(vcpu))
+	if (hook_claims(vcpu) && !is_own(parent_ip))
 		ftrace_regs_set_instruction_pointer(fregs, (unsigned long)hook_emulate_hypercall);
 }
 

@@ -8,6 +8,7 @@
 
 #include <linux/ftrace.h>
 #include <linux/kvm_host.h>
+#include <linux/module.h>
 #include <linux/version.h>
 
 /* Without CONFIG_KVM_SMM no vCPU is ever in that mode. */
@@ -24,6 +25,16 @@ static inline bool pviommu_vm_is_plain(struct kvm *kvm)
 	       !kvm_arch_has_private_mem(kvm);
 }
 
+#ifdef MODULE
+/* Where a module's code is, but for that of its start. */
+static inline void pviommu_module_text(const struct module *module,
+				       unsigned long *base, unsigned long *size)
+{
+	*base = (unsigned long)module->mem[MOD_TEXT].base;
+	*size = module->mem[MOD_TEXT].size;
+}
+#endif
+
 #else /* 6.1 */
 
 #define ftrace_regs_get_argument(fregs, n) \
@@ -36,6 +47,15 @@ static inline bool pviommu_vm_is_plain(struct kvm *kvm)
 {
 	return true;
 }
+
+#ifdef MODULE
+static inline void pviommu_module_text(const struct module *module,
+				       unsigned long *base, unsigned long *size)
+{
+	*base = (unsigned long)module->core_layout.base;
+	*size = module->core_layout.text_size;
+}
+#endif
 
 #endif
 
