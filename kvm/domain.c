@@ -56,11 +56,13 @@
  * struct domain_group - a group that was attached to a domain
  * @list: in pviommu_domain::groups
  * @group: kept by its devices
+ * @dev: one that was its device when it was attached; its memory is kept
  * @taken: it was found in another domain
  */
 struct domain_group {
 	struct list_head list;
 	struct iommu_group *group;
+	struct device *dev;
 	bool taken;
 };
 
@@ -232,6 +234,23 @@ static bool is_deserted(const struct pviommu_domain *domain)
 	return domain->nr_groups && domain->nr_taken == domain->nr_groups;
 }
 
+/*
+ * The same, without a wait for moves: nothing that is mapped meanwhile needs one. Only
+ * when no group seems to be left is there a look, which tells for certain.
+ */
+static bool seems_deserted(struct pviommu_domain *domain)
+{
+	const struct domain_group *member;
+
+	list_for_each_entry(member, &domain->groups, list) {
+		if (!member->taken &&
+		    iommu_get_domain_for_dev(member->dev) == domain->iommu)
+			return false;
+	}
+	look_at_groups(domain);
+	return is_deserted(domain);
+}
+
 /**
  * pviommu_domain_taken() - has somebody else moved groups out of a domain?
  * @domain: the domain
@@ -326,6 +345,7 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 	}
 	if (!ret) {
 		member->group = group;
+		member->dev = get_device(dev);
 		list_add_tail(&member->list, &domain->groups);
 		domain->nr_groups++;
 	}
@@ -385,6 +405,7 @@ void pviommu_domain_detach(struct pviommu_domain *domain,
 		list_del(&member->list);
 		domain->nr_groups--;
 		domain->nr_taken -= member->taken;
+		put_device(member->dev);
 		kfree(member);
 	}
 	mutex_unlock(&domain->lock);
@@ -657,8 +678,7 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 	int ret = 0;
 
 	mutex_lock(&domain->lock);
-	look_at_groups(domain);
-	if (is_deserted(domain)) {
+	if (seems_deserted(domain)) {
 		mutex_unlock(&domain->lock);
 		*stuck = false;
 		return -ENOTCONN;
@@ -746,8 +766,7 @@ int pviommu_domain_map_large(struct pviommu_domain *domain, u64 iova,
 
 	*stuck = false;
 	mutex_lock(&domain->lock);
-	look_at_groups(domain);
-	if (is_deserted(domain)) {
+	if (seems_deserted(domain)) {
 		mutex_unlock(&domain->lock);
 		return -ENOTCONN;
 	}
