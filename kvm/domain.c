@@ -683,11 +683,10 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 		*stuck = false;
 		return -ENOTCONN;
 	}
+	/* It is less than 2 MiB. */
 	if (domain->tables) {
-		unsigned long unit = unit_of(domain, iova);
-
-		bitmap_set(domain->tables, unit,
-			   unit_of(domain, iova + size - 1) - unit + 1);
+		__set_bit(unit_of(domain, iova), domain->tables);
+		__set_bit(unit_of(domain, iova + size - 1), domain->tables);
 	}
 	/* A single page is the most frequent case, and needs no list. */
 	if (npages == 1) {

@@ -529,7 +529,8 @@ static unsigned int limit_pins(struct page **pages, unsigned int n)
 		if (folio_ref_count(page_folio(pages[i])) > MAX_PAGE_REFS)
 			break;
 	}
-	unpin_user_pages(pages + i, n - i);
+	if (i < n)
+		unpin_user_pages(pages + i, n - i);
 	return i;
 }
 
