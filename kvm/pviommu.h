@@ -74,6 +74,7 @@ static_assert(PAGE_SIZE == 4096);
 #define PVIOMMU_DOMAIN_MAX_PAGES	256U
 
 struct pviommu_aperture;
+struct pviommu_shadow_leaf;
 struct pviommu_sync_batch;
 
 /**
@@ -203,6 +204,7 @@ struct pviommu_fault_source {
  * @nr_unconfined: devices whose group is not in @domain; pviommu_vm::lock, too
  * @directory: GPA of the guest's directory
  * @shadow: struct pviommu_shadow_leaf by window page / 512
+ * @last_leaf: of @shadow, that was looked for last, or NULL
  * @nr_leaves: elements in @shadow
  * @spare_leaves: those in which nothing is mapped
  * @nr_spare_leaves: of them
@@ -233,6 +235,7 @@ struct pviommu_aperture {
 	unsigned int nr_unconfined;
 	gpa_t directory;
 	struct xarray shadow;
+	struct pviommu_shadow_leaf *last_leaf;
 	unsigned long nr_leaves;
 	struct list_head spare_leaves;
 	unsigned long nr_spare_leaves;

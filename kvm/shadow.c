@@ -58,6 +58,8 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf)
 {
+	if (ap->last_leaf == leaf)
+		ap->last_leaf = NULL;
 	xa_erase(&ap->shadow, leaf->at);
 	list_del(&leaf->spare);
 	ap->nr_spare_leaves--;

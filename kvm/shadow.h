@@ -51,6 +51,19 @@ static inline gfn_t entry_gfn(u64 entry)
 	return (entry & PVIOMMU_ENTRY_GFN) >> PVIOMMU_ENTRY_GFN_SHIFT;
 }
 
+/* The leaf of window page @at * LEAF_ENTRIES, or NULL. One sync mostly follows another. */
+static inline struct pviommu_shadow_leaf *
+pviommu_shadow_find(struct pviommu_aperture *ap, unsigned long at)
+{
+	struct pviommu_shadow_leaf *leaf = ap->last_leaf;
+
+	if (leaf && leaf->at == at)
+		return leaf;
+	leaf = xa_load(&ap->shadow, at);
+	ap->last_leaf = leaf;
+	return leaf;
+}
+
 struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 					       u64 index, gpa_t table);
 void pviommu_shadow_free(struct pviommu_aperture *ap,

@@ -142,7 +142,7 @@ static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
 					     bool unmap, s32 *rc)
 {
 	unsigned long at = first / LEAF_ENTRIES;
-	struct pviommu_shadow_leaf *leaf = xa_load(&ap->shadow, at);
+	struct pviommu_shadow_leaf *leaf = pviommu_shadow_find(ap, at);
 	size_t offset = first % LEAF_ENTRIES * sizeof(__le64);
 	__le64 *table = ap->batch->table;
 	struct kvm *kvm = ap->vm->kvm;
