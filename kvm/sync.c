@@ -89,6 +89,7 @@ struct gone {
 /**
  * struct pviommu_sync_batch - scratch memory for one sync
  * @nr: number of @items
+ * @removes: something of them is mapped and must not be
  * @items: in the order in which the guest named them
  * @table: entries as read
  * @pages: pages being pinned
@@ -97,6 +98,7 @@ struct gone {
  */
 struct pviommu_sync_batch {
 	unsigned int nr;
+	bool removes;
 	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
 	__le64 table[LEAF_ENTRIES];
 	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
@@ -120,6 +122,17 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_free);
 static struct pviommu_shadow *shadow_of(const struct sync_item *item)
 {
 	return &item->leaf->entries[item->index % LEAF_ENTRIES];
+}
+
+static bool must_go(const struct sync_item *item)
+{
+	const struct pviommu_shadow *shadow;
+
+	/* The IOMMU driver has failed with it already. */
+	if (!item->leaf || item->rc == PVIOMMU_RC_HOST_ERROR)
+		return false;
+	shadow = shadow_of(item);
+	return shadow->entry && (shadow->entry != item->entry || item->stale);
 }
 
 static bool any_wanted(const __le64 *table, unsigned int nr)
@@ -311,10 +324,11 @@ static void collect_entry(struct pviommu_aperture *ap, u64 index,
 static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 		    bool unmap)
 {
-	__le64 *table = ap->batch->table;
+	struct pviommu_sync_batch *batch = ap->batch;
+	__le64 *table = batch->table;
 
 	while (count) {
-		unsigned int room = PVIOMMU_SYNC_MAX_PAGES - ap->batch->nr;
+		unsigned int room = PVIOMMU_SYNC_MAX_PAGES - batch->nr;
 		unsigned int n = min3(count, (u64)room,
 				      LEAF_ENTRIES - first % LEAF_ENTRIES);
 		struct pviommu_shadow_leaf *leaf;
@@ -329,9 +343,12 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 		    (leaf->large ||
 		     (!rc && table[0] & cpu_to_le64(PVIOMMU_ENTRY_LARGE))))
 			return false;
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
 			collect_entry(ap, first + i, leaf, le64_to_cpu(table[i]),
 				      rc, unmap);
+			if (!batch->removes)
+				batch->removes = must_go(&batch->items[batch->nr - 1]);
+		}
 		first += n;
 		count -= n;
 	}
@@ -389,17 +406,6 @@ static unsigned int unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
 	}
 	pins_released(ap, pages);
 	return pages;
-}
-
-static bool must_go(const struct sync_item *item)
-{
-	const struct pviommu_shadow *shadow;
-
-	/* The IOMMU driver has failed with it already. */
-	if (!item->leaf || item->rc == PVIOMMU_RC_HOST_ERROR)
-		return false;
-	shadow = shadow_of(item);
-	return shadow->entry && (shadow->entry != item->entry || item->stale);
 }
 
 /*
@@ -750,7 +756,8 @@ static s64 process(struct pviommu_aperture *ap, bool unmap)
 	unsigned int done = 0;
 	s32 rc = 0;
 
-	remove_changed(ap);
+	if (batch->removes)
+		remove_changed(ap);
 	if (unmap) {
 		/* Refused entries are just gone; not so what is still there. */
 		while (done < batch->nr && !rc) {
@@ -776,6 +783,7 @@ static bool sync_begin(struct pviommu_aperture *ap)
 	mutex_lock(&ap->lock);
 	ap->stats.syncs++;
 	ap->batch->nr = 0;
+	ap->batch->removes = false;
 	return ap->enabled;
 }
 
