@@ -93,7 +93,8 @@ struct gone {
  * @items: in the order in which the guest named them
  * @table: entries as read
  * @pages: pages being pinned
- * @gone: what has been unmapped
+ * @nr_gone: number of @gone
+ * @gone: what has been unmapped and is pinned still
  * @ranges: SYNC_LIST's array as read
  */
 struct pviommu_sync_batch {
@@ -102,6 +103,7 @@ struct pviommu_sync_batch {
 	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
 	__le64 table[LEAF_ENTRIES];
 	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
+	unsigned int nr_gone;
 	struct gone gone[PVIOMMU_SYNC_MAX_PAGES];
 	struct pviommu_range ranges[PVIOMMU_SYNC_MAX_RANGES];
 };
@@ -355,19 +357,35 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 	return true;
 }
 
+static void log_dirty(struct kvm_memory_slot *slot, gfn_t gfn, u64 n)
+{
+	u64 first = gfn - slot->base_gfn, i;
+
+	for (i = first; slot->dirty_bitmap && i < first + n; i++)
+		set_bit_le(i, slot->dirty_bitmap);
+}
+
 /*
  * KVM's own mark_page_dirty() wants a running vCPU, and there is none when the
  * file is closed or the VM reset. VMs with a dirty ring are refused, so the bitmap
- * is all there is. False if no log takes it.
+ * is all there is. Returns how many of the @n pages no log takes.
  */
-static bool mark_dirty(struct kvm *kvm, gfn_t gfn)
+static unsigned int mark_dirty(struct kvm *kvm, gfn_t gfn, u64 n)
 {
-	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
+	struct kvm_memory_slot *slot;
+	unsigned int lost = 0;
+	u64 here;
 
-	if (slot && kvm_slot_dirty_track_enabled(slot) && slot->dirty_bitmap)
-		set_bit_le(gfn - slot->base_gfn, slot->dirty_bitmap);
-	/* Not if it is deleted, or about to be, with its bitmap. */
-	return slot && !(slot->flags & KVM_MEMSLOT_INVALID);
+	for (; n; gfn += here, n -= here) {
+		slot = gfn_to_memslot(kvm, gfn);
+		here = slot ? min(n, slot->base_gfn + slot->npages - gfn) : 1;
+		/* Not if it is deleted, or about to be, with its bitmap. */
+		if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
+			lost += here;
+		if (slot && kvm_slot_dirty_track_enabled(slot))
+			log_dirty(slot, gfn, here);
+	}
+	return lost;
 }
 
 static int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
@@ -388,22 +406,26 @@ static void pins_released(struct pviommu_aperture *ap, unsigned int nr)
 	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
 }
 
-/* Returns the number of pages in @nr elements of the batch's @gone. */
-static unsigned int unpin_gone(struct pviommu_aperture *ap, unsigned int nr)
+/* Returns the number of pages that were gone. */
+static unsigned int unpin_gone(struct pviommu_aperture *ap)
 {
-	unsigned int i, j, pages = 0;
+	struct pviommu_sync_batch *batch = ap->batch;
+	unsigned int i, lost, pages = 0;
 
-	for (i = 0; i < nr; i++) {
-		const struct gone *gone = &ap->batch->gone[i];
+	for (i = 0; i < batch->nr_gone; i++) {
+		const struct gone *gone = &batch->gone[i];
 		bool write = gone->entry & PVIOMMU_ENTRY_WRITE;
 
-		for (j = 0; write && j < gone->n; j++) {
-			if (!mark_dirty(ap->vm->kvm, entry_gfn(gone->entry) + j))
-				atomic64_inc(&ap->vm->dirty_lost);
+		if (write) {
+			lost = mark_dirty(ap->vm->kvm, entry_gfn(gone->entry),
+					  gone->n);
+			if (lost)
+				atomic64_add(lost, &ap->vm->dirty_lost);
 		}
 		unpin_user_page_range_dirty_lock(gone->page, gone->n, write);
 		pages += gone->n;
 	}
+	batch->nr_gone = 0;
 	pins_released(ap, pages);
 	return pages;
 }
@@ -426,15 +448,32 @@ static unsigned int removal_run(struct pviommu_sync_batch *batch,
 	return n;
 }
 
-/* Takes pages of one leaf, which are unmapped, out of the shadow. */
-static void pages_gone(struct pviommu_aperture *ap,
-		       struct pviommu_shadow_leaf *leaf, u64 index,
-		       unsigned int n, struct gone *gone)
+/* Is what @shadow says the next page after those in @gone? */
+static bool follows(const struct gone *gone, const struct pviommu_shadow *shadow)
+{
+	return shadow->entry == gone->entry + ((u64)gone->n << PAGE_SHIFT) &&
+	       page_to_pfn(shadow->page) == page_to_pfn(gone->page) + gone->n;
+}
+
+/*
+ * Takes pages of one leaf, which are unmapped, out of the shadow. They are one large
+ * leaf, or one page.
+ */
+static inline void pages_gone(struct pviommu_aperture *ap,
+			      struct pviommu_shadow_leaf *leaf, u64 index,
+			      unsigned int n)
 {
 	struct pviommu_shadow *shadow = &leaf->entries[index % LEAF_ENTRIES];
+	struct pviommu_sync_batch *batch = ap->batch;
+	struct gone *last = &batch->gone[batch->nr_gone];
 	unsigned int i;
 
-	*gone = (struct gone){ shadow->entry, shadow->page, n };
+	if (batch->nr_gone && follows(last - 1, shadow)) {
+		last[-1].n += n;
+	} else {
+		*last = (struct gone){ shadow->entry, shadow->page, n };
+		batch->nr_gone++;
+	}
 	for (i = 0; i < n; i++)
 		pviommu_shadow_clear(ap, leaf, &shadow[i]);
 }
@@ -465,7 +504,7 @@ static void remove_changed(struct pviommu_aperture *ap)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
 	struct iommu_iotlb_gather gather;
-	unsigned int gone = 0, large_gone = 0;
+	unsigned int large_gone = 0;
 	u64 lo = U64_MAX, hi = 0;
 	unsigned int i, j, n;
 
@@ -500,12 +539,11 @@ static void remove_changed(struct pviommu_aperture *ap)
 		}
 		if (large) {
 			ap->stats.large_broken += n < LEAF_ENTRIES;
-			pages_gone(ap, leaf, first, count, &batch->gone[gone++]);
+			pages_gone(ap, leaf, first, count);
 			continue;
 		}
 		for (j = 0; j < n; j++)
-			pages_gone(ap, item[j].leaf, first + j, 1,
-				   &batch->gone[gone++]);
+			pages_gone(ap, item[j].leaf, first + j, 1);
 	}
 	if (lo > hi)
 		return;
@@ -513,7 +551,7 @@ static void remove_changed(struct pviommu_aperture *ap)
 	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, lo),
 			     (hi - lo) << PAGE_SHIFT, &gather);
 	ap->stats.flushes++;
-	ap->stats.unmapped += unpin_gone(ap, gone);
+	ap->stats.unmapped += unpin_gone(ap);
 }
 
 /* Must item @i be mapped, and can that be done in one call with those from @first on? */
@@ -930,7 +968,6 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_drop);
  */
 void pviommu_sync_abandon(struct pviommu_aperture *ap)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
 	struct pviommu_shadow_leaf *leaf;
 	unsigned long at;
 	int idx;
@@ -939,14 +976,14 @@ void pviommu_sync_abandon(struct pviommu_aperture *ap)
 
 	idx = srcu_read_lock(&ap->vm->kvm->srcu);
 	xa_for_each(&ap->shadow, at, leaf) {
-		unsigned int i, gone = 0;
+		unsigned int i;
 
 		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
 			if (!leaf->entries[i].entry)
 				continue;
-			pages_gone(ap, leaf, i, 1, &batch->gone[gone++]);
+			pages_gone(ap, leaf, i, 1);
 		}
-		unpin_gone(ap, gone);
+		unpin_gone(ap);
 		pviommu_shadow_free(ap, leaf);
 	}
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
@@ -976,7 +1013,7 @@ int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages)
 		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
 			if (!(leaf->entries[i].entry & PVIOMMU_ENTRY_WRITE))
 				continue;
-			mark_dirty(kvm, entry_gfn(leaf->entries[i].entry));
+			mark_dirty(kvm, entry_gfn(leaf->entries[i].entry), 1);
 			(*pages)++;
 		}
 		cond_resched();
