@@ -15,8 +15,13 @@
  */
 #define SPARE_LEAVES	64
 
-static void becomes_spare(struct pviommu_aperture *ap,
-			  struct pviommu_shadow_leaf *leaf)
+/**
+ * pviommu_shadow_becomes_spare() - nothing is mapped in a leaf
+ * @ap: the aperture
+ * @leaf: the leaf, in which something was mapped, or that is new
+ */
+void pviommu_shadow_becomes_spare(struct pviommu_aperture *ap,
+				  struct pviommu_shadow_leaf *leaf)
 {
 	list_add_tail(&leaf->spare, &ap->spare_leaves);
 	ap->nr_spare_leaves++;
@@ -46,7 +51,7 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 		return NULL;
 	}
 	ap->nr_leaves++;
-	becomes_spare(ap, leaf);
+	pviommu_shadow_becomes_spare(ap, leaf);
 	return leaf;
 }
 
@@ -82,24 +87,6 @@ void pviommu_shadow_trim(struct pviommu_aperture *ap)
 }
 
 /**
- * pviommu_shadow_set() - a page is mapped
- * @ap: the aperture
- * @leaf: the leaf
- * @index: window page, where nothing was mapped
- * @shadow: what is there now
- */
-void pviommu_shadow_set(struct pviommu_aperture *ap,
-			struct pviommu_shadow_leaf *leaf, u64 index,
-			const struct pviommu_shadow *shadow)
-{
-	leaf->entries[index % LEAF_ENTRIES] = *shadow;
-	if (!leaf->nr++) {
-		list_del(&leaf->spare);
-		ap->nr_spare_leaves--;
-	}
-}
-
-/**
  * pviommu_shadow_set_large() - all pages of a leaf are one leaf of the IOMMU's
  * @ap: the aperture
  * @leaf: the leaf, with all pages set; it is until the last of them is cleared
@@ -110,26 +97,6 @@ void pviommu_shadow_set_large(struct pviommu_aperture *ap,
 	leaf->large = true;
 	ap->stats.large++;
 	ap->stats.large_mapped++;
-}
-
-/**
- * pviommu_shadow_clear() - a page is not mapped any more
- * @ap: the aperture
- * @leaf: the leaf
- * @shadow: of the page
- */
-void pviommu_shadow_clear(struct pviommu_aperture *ap,
-			  struct pviommu_shadow_leaf *leaf,
-			  struct pviommu_shadow *shadow)
-{
-	shadow->entry = 0;
-	if (--leaf->nr)
-		return;
-	if (leaf->large) {
-		leaf->large = false;
-		ap->stats.large--;
-	}
-	becomes_spare(ap, leaf);
 }
 
 /**

@@ -69,13 +69,47 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf);
 void pviommu_shadow_trim(struct pviommu_aperture *ap);
-void pviommu_shadow_set(struct pviommu_aperture *ap,
-			struct pviommu_shadow_leaf *leaf, u64 index,
-			const struct pviommu_shadow *shadow);
+void pviommu_shadow_becomes_spare(struct pviommu_aperture *ap,
+				  struct pviommu_shadow_leaf *leaf);
 void pviommu_shadow_set_large(struct pviommu_aperture *ap,
 			      struct pviommu_shadow_leaf *leaf);
-void pviommu_shadow_clear(struct pviommu_aperture *ap,
-			  struct pviommu_shadow_leaf *leaf,
-			  struct pviommu_shadow *shadow);
+
+/**
+ * pviommu_shadow_set() - a page is mapped
+ * @ap: the aperture
+ * @leaf: the leaf
+ * @index: window page, where nothing was mapped
+ * @shadow: what is there now
+ */
+static inline void pviommu_shadow_set(struct pviommu_aperture *ap,
+				      struct pviommu_shadow_leaf *leaf, u64 index,
+				      const struct pviommu_shadow *shadow)
+{
+	leaf->entries[index % LEAF_ENTRIES] = *shadow;
+	if (!leaf->nr++) {
+		list_del(&leaf->spare);
+		ap->nr_spare_leaves--;
+	}
+}
+
+/**
+ * pviommu_shadow_clear() - a page is not mapped any more
+ * @ap: the aperture
+ * @leaf: the leaf
+ * @shadow: of the page
+ */
+static inline void pviommu_shadow_clear(struct pviommu_aperture *ap,
+					struct pviommu_shadow_leaf *leaf,
+					struct pviommu_shadow *shadow)
+{
+	shadow->entry = 0;
+	if (--leaf->nr)
+		return;
+	if (leaf->large) {
+		leaf->large = false;
+		ap->stats.large--;
+	}
+	pviommu_shadow_becomes_spare(ap, leaf);
+}
 
 #endif /* KVM_PVIOMMU_SHADOW_H */
