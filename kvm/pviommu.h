@@ -253,6 +253,12 @@ static inline u64 pviommu_iova(const struct pviommu_aperture *ap, u64 index)
 	return ap->base + (index << PAGE_SHIFT);
 }
 
+/* gfn_to_memslot() where it counts: KVM keeps the one that was found last. */
+static inline struct kvm_memory_slot *pviommu_memslot(struct kvm *kvm, gfn_t gfn)
+{
+	return __gfn_to_memslot(kvm_memslots(kvm), gfn);
+}
+
 /* vm.c */
 struct pviommu_vm *pviommu_vm_open(void);
 void pviommu_vm_close(struct pviommu_vm *vm);

@@ -196,7 +196,7 @@ static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
 static s32 resolve(struct kvm *kvm, u64 entry, unsigned long *hva, u64 *npages)
 {
 	gfn_t gfn = entry_gfn(entry);
-	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gfn);
+	struct kvm_memory_slot *slot = pviommu_memslot(kvm, gfn);
 
 	if (!slot)
 		return PVIOMMU_RC_NO_RAM;
@@ -377,7 +377,7 @@ static unsigned int mark_dirty(struct kvm *kvm, gfn_t gfn, u64 n)
 	u64 here;
 
 	for (; n; gfn += here, n -= here) {
-		slot = gfn_to_memslot(kvm, gfn);
+		slot = pviommu_memslot(kvm, gfn);
 		here = slot ? min(n, slot->base_gfn + slot->npages - gfn) : 1;
 		/* Not if it is deleted, or about to be, with its bitmap. */
 		if (!slot || slot->flags & KVM_MEMSLOT_INVALID)

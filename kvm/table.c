@@ -20,7 +20,7 @@
  */
 s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva)
 {
-	struct kvm_memory_slot *slot = gfn_to_memslot(kvm, gpa_to_gfn(gpa));
+	struct kvm_memory_slot *slot = pviommu_memslot(kvm, gpa_to_gfn(gpa));
 
 	if (slot && (slot->flags & KVM_MEMSLOT_INVALID))
 		return PVIOMMU_RC_RETRY;
