@@ -8,6 +8,7 @@
 # make counts		put what the last make test has counted into the README
 # make mutants		see whether the tests catch bugs; MUTANTS="NAME..." for a few
 # make bench		compare with other ways to give a guest a device, under emulation
+# make figures		put what the last make bench has measured into Documentation/
 # make bench-full	the same, for figures to publish; goes on where it was interrupted
 # make lint		check the sources
 # make install		modules, module options, tools and headers
@@ -50,6 +51,9 @@ mutants:
 bench:
 	tools/bench/bench $(BENCH)
 
+figures:
+	tools/bench/bench --document
+
 bench-full:
 	tools/bench/bench --full $(BENCH)
 
@@ -74,4 +78,4 @@ clean:
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
 .PHONY: all check-kernel modules tools selftests demo test mutants soak counts \
-	bench bench-full lint install clean
+	bench bench-full figures lint install clean

@@ -11,11 +11,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "testing
 
 # pylint: disable=wrong-import-position
 from riglib import common  # noqa: E402
-from benchlib import run  # noqa: E402
+from benchlib import document, run  # noqa: E402
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--document", action="store_true",
+                        help="run nothing: put the figures of the last run into the "
+                             "documentation")
     run.add_options(parser)
     return parser.parse_args()
 
@@ -24,8 +27,9 @@ def main():
     # Whoever waits for an emulator ends it then, keeps the logs and reports.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: common.STOP.set())
+    args = arguments()
     try:
-        return run.command(arguments())
+        return document.write() if args.document else run.command(args)
     except common.RigError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

@@ -9,22 +9,29 @@ Writes out/bench.json:
      "groups", "boot", "rows", "pinned", "verified", "wrong", "timeline"}},
    "statements": [{"statement", "true", "wrong": [what contradicts it], "figures"}, ...]}}}
 
+"micro" of a host is {what: instructions of one call}: see micro.py.
+
 figures.py says what is what; a timeline is [[ms since the start of the VMM, pages pinned], ...]
 while the guest boots, loads its drivers, rests, and moves data that is checked.
 """
 
+import concurrent.futures
 import dataclasses
 import json
 import subprocess
 
 from riglib import build, cache, common, host, kernel
 
-from . import figures, modes as m, parts, rows as r, statements, tables
+from . import figures, micro, modes as m, parts, plots, rows as r, statements, tables
+
+MICRO = "micro"
+KINDS = [*parts.KINDS, MICRO]
 
 IOMMUS = [name for name in host.IOMMU_DEVICES if name != "none"]
 
 FOLDER = common.OUT / "bench" / "parts"
 RESULT = common.OUT / "bench.json"
+PLOTS = common.OUT / "bench"
 
 # What decides what comes out.
 DECISIVE = ("Kbuild", "Makefile", "arch/", "drivers/", "include/", "kvm/", "tools/bench/",
@@ -52,8 +59,9 @@ def add_options(parser):
                         help="for published figures: more rounds and operations; a part that "
                              "is through is not run again")
     parser.add_argument("--iommu", nargs="+", choices=IOMMUS, default=["vt-d", "amd-vi"])
-    parser.add_argument("--kind", nargs="+", choices=parts.KINDS, default=list(parts.KINDS),
-                        help="against the clock, or with a clock that counts instructions")
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS,
+                        help="against the clock, with a clock that counts instructions, or "
+                             "single hypercalls with such a clock")
     parser.add_argument("--modes", nargs="+", choices=[mode.name for mode in m.MODES],
                         default=[mode.name for mode in m.MODES], help="besides plain")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in r.ROWS],
@@ -66,7 +74,9 @@ def add_options(parser):
 
 def _parts(args, size):
     rows = tuple(row for row in r.ROWS if row.name in args.rows)
-    for kind in args.kind:
+    for kind in parts.KINDS:
+        if kind not in args.kind:
+            continue
         scale = size.scale[kind] * args.scale
         for iommu in args.iommu:
             yield parts.Part(
@@ -125,6 +135,13 @@ def _measure(args, wanted, chosen):
     return found
 
 
+def _measure_micro(iommus, chosen):
+    """{iommu: (figures, failures)}"""
+    micro.prepare(chosen)
+    with concurrent.futures.ThreadPoolExecutor(len(iommus)) as pool:
+        return dict(zip(iommus, pool.map(lambda iommu: micro.measure(iommu, chosen), iommus)))
+
+
 def _commit():
     def git(*arguments):
         return subprocess.run(["git", "-C", common.TREE, *arguments], check=False, text=True,
@@ -132,13 +149,17 @@ def _commit():
     return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
 
 
-def _hosts(found):
+def _hosts(found, calls):
+    """@calls: {iommu: what single hypercalls cost}"""
     hosts = {}
-    for iommu in dict.fromkeys(part.iommu for part in found):
+    for iommu in dict.fromkeys([*(part.iommu for part in found), *calls]):
         kinds = {part.kind: measured for part, measured in found.items()
                  if part.iommu == iommu}
-        of_host = figures.host(kinds.get("time"), kinds.get("icount"))
+        of_host = figures.host(kinds.get("time"), kinds.get("icount")) if kinds else {"modes": {}}
         of_host["statements"] = statements.judge(of_host["modes"])
+        if calls.get(iommu):
+            of_host["micro"] = calls[iommu]
+            of_host["statements"] += statements.judge_micro(calls[iommu], micro.LIMITS)
         hosts[iommu] = of_host
     return hosts
 
@@ -146,7 +167,10 @@ def _hosts(found):
 def _print(hosts, failures):
     print()
     for iommu, of_host in hosts.items():
-        print("\n".join(tables.host(iommu, of_host["modes"])))
+        if of_host["modes"]:
+            print("\n".join(tables.host(iommu, of_host["modes"])))
+        if "micro" in of_host:
+            print("\n".join(tables.micro(iommu, of_host["micro"])))
     judged = [(iommu, of_host["statements"]) for iommu, of_host in hosts.items()]
     print("\n".join(tables.statements(judged)))
     for failure in failures:
@@ -165,14 +189,19 @@ def command(args):
     failures = [f"{part.name}: {failure}" for part, measured in found.items()
                 for failure in measured["failures"]]
     failures += [f"{part.name}: did not run" for part in wanted if part not in found]
+    calls = _measure_micro(args.iommu, chosen) if MICRO in args.kind else {}
+    failures += [failure for _, failed in calls.values() for failure in failed]
     usable = {part: measured for part, measured in found.items() if not measured["failures"]}
-    hosts = _hosts(usable)
-    RESULT.write_text(json.dumps({
+    hosts = _hosts(usable, {iommu: found for iommu, (found, _) in calls.items()})
+    results = {
         "schema": 1, "commit": _commit(), "kernel": chosen.release,
         "rounds": max((part.rounds for part in wanted), default=0),
         "failures": failures, "hosts": hosts,
-    }) + "\n")
+    }
+    RESULT.write_text(json.dumps(results) + "\n")
     _print(hosts, failures)
+    for path in plots.draw(results, PLOTS):
+        print(f"plot: {path}.svg, .png")
     wrong = any(not statement["true"] for of_host in hosts.values()
                 for statement in of_host["statements"])
     return 1 if failures or wrong else 0

@@ -33,6 +33,12 @@ def verified(modes):
                       [mode for mode, wrong in figures.items() if wrong], figures)
 
 
+def judge_micro(calls, limits):
+    """@limits: {figure: the most that it may be}"""
+    return [_statement(f"{name}: at most {limit}", [name] if calls[name] > limit else [],
+                       {name: calls[name]}) for name, limit in limits.items()]
+
+
 def judge(modes):
     """The statements about one host, as far as it has the modes that they are about."""
     found = [fewer(modes, mode, peer, name)

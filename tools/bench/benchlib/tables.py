@@ -69,6 +69,14 @@ def host(iommu, modes):
                           lambda mode, label: number(modes[mode]["pinned"][PINNED[label]]), CELL)
 
 
+def micro(iommu, calls):
+    """Lines about single hypercalls."""
+    yield f"== {iommu}, instructions of one call"
+    for name, value in calls.items():
+        yield f"{name:{LABEL + CELL}}{number(value):>{CELL}}"
+    yield ""
+
+
 def statements(found):
     for iommu, judged in found:
         for statement in judged:

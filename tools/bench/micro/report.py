@@ -16,23 +16,23 @@ BARE = {"contiguous": "contiguous", "side-by-side": "side-by-side",
 MOST = 256
 
 
-def read(path):
+def rows(lines):
     """Name to (median, least, most)."""
-    rows = {}
-    for line in pathlib.Path(path).read_text().splitlines():
+    found = {}
+    for line in lines:
         words = line.split()
         if words[:1] == ["micro"]:
-            rows[" ".join(words[1:-3])] = tuple(float(word) for word in words[-3:])
-    return rows
+            found[" ".join(words[1:-3])] = tuple(float(word) for word in words[-3:])
+    return found
 
 
-def ratios(rows):
+def ratios(found):
     """Yields (name, value)."""
     for layout, bare in BARE.items():
-        pin, mapped = (rows[f"bare {what} 1 {bare}"][0] for what in ("pin", "map"))
-        one, most = (rows[f"sync map {n} {layout}"][0] for n in (1, MOST))
+        pin, mapped = (found[f"bare {what} 1 {bare}"][0] for what in ("pin", "map"))
+        one, most = (found[f"sync map {n} {layout}"][0] for n in (1, MOST))
         for hook in ("unhooked", "hooked"):
-            empty = rows[f"hypercall {hook}"][0]
+            empty = found[f"hypercall {hook}"][0]
             yield f"one page / parts, {hook}, {layout}", one / (empty + pin + mapped)
         further = (most - one) / (MOST - 1)
         yield f"a further page / parts, {layout}", further / (pin + mapped)
@@ -54,7 +54,7 @@ def table(columns):
 def main():
     if len(sys.argv) < 2:
         sys.exit("usage: report.py FILE...")
-    for line in table([read(path) for path in sys.argv[1:]]):
+    for line in table([rows(pathlib.Path(path).read_text().splitlines()) for path in sys.argv[1:]]):
         print(line.rstrip())
 
 
