@@ -223,6 +223,8 @@ static void give_slots(struct pviommu_pool *pool, struct pviommu_slots *slots)
 	unsigned long first = slots - pool->in_use;
 	size_t size = (size_t)nr_slots(slots) << SLOT_SHIFT;
 
+	if (slots->original == NO_ORIGINAL)
+		atomic_long_sub(size, &pool->coherent);
 	slots->size = 0;
 	gen_pool_free(pool->allocator,
 		      (unsigned long)pool->memory + (first << SLOT_SHIFT), size);
@@ -373,7 +375,8 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_pool_unmap);
  *
  * Context: Any.
  * Return: the memory, zeroes up to the end of its last page; or NULL if no room is
- * left.
+ * left, or half of the pool is used in this way already: there is to be room for
+ * buffers.
  */
 void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
 			 dma_addr_t *iova)
@@ -385,10 +388,13 @@ void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
 	if (size > MAX_SIZE)
 		return NULL;
 	size = PAGE_ALIGN(size);
+	/* Some devices take all they can get, as a cache of their own. */
+	if (atomic_long_add_return(size, &pool->coherent) > pool->size / 2)
+		goto err_coherent;
 	first = take_slots(pool, size >> SLOT_SHIFT, limit, 0,
 			   roundup_pow_of_two(size));
 	if (first < 0)
-		return NULL;
+		goto err_coherent;
 
 	slots = &pool->in_use[first];
 	*slots = (struct pviommu_slots){
@@ -399,5 +405,9 @@ void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
 	memset(memory, 0, size);
 	*iova = slot_iova(pool, first);
 	return memory;
+
+err_coherent:
+	atomic_long_sub(size, &pool->coherent);
+	return NULL;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_pool_alloc);

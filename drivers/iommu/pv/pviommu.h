@@ -166,6 +166,7 @@ struct pviommu_slots;
  * @allocator: of slots, by their address in @memory
  * @in_use: what slots are used for, by the first of them
  * @first: of the slots that each slot was allocated with
+ * @coherent: bytes that are no copies of anything
  * @peak: most bytes that were ever in use
  * @full: how often there was no room
  */
@@ -176,6 +177,7 @@ struct pviommu_pool {
 	struct gen_pool *allocator;
 	struct pviommu_slots *in_use;
 	u32 *first;
+	atomic_long_t coherent;
 	size_t peak;
 	atomic_long_t full;
 };

@@ -666,8 +666,8 @@ static void dma_hybrid_instead(struct kunit *test)
 	struct fake_host *host = fixture_host(test);
 	struct dma_test *t = start(test, PVIOMMU_HYBRID);
 	struct pviommu_pool *pool = fixture_mapper(t->dev)->pool;
-	dma_addr_t addr;
-	void *memory;
+	dma_addr_t others[SZ_2M / SZ_16K], addr;
+	unsigned int nr;
 
 	fake_host_plan(host, &(struct fake_plan){
 		.call = FAKE_MAP, .trick = FAKE_ANSWER,
@@ -679,13 +679,17 @@ static void dma_hybrid_instead(struct kunit *test)
 	dma_unmap_single(t->dev, addr, SZ_16K, DMA_TO_DEVICE);
 	KUNIT_EXPECT_EQ(test, pviommu_pool_used(pool), 0);
 
-	memory = dma_alloc_coherent(t->dev, pool->size, &addr, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, memory);
+	for (nr = 0; nr < ARRAY_SIZE(others); nr++) {
+		others[nr] = pviommu_pool_map(pool, virt_to_phys(t->buffer),
+					      SZ_16K, U64_MAX, 0);
+		KUNIT_ASSERT_NE(test, others[nr], DMA_MAPPING_ERROR);
+	}
 	addr = map(t, 0, 1, DMA_TO_DEVICE);
 	KUNIT_ASSERT_NE(test, addr, DMA_MAPPING_ERROR);
 	KUNIT_EXPECT_PTR_EQ(test, device_sees(test, addr), t->buffer);
 	dma_unmap_single(t->dev, addr, 1, DMA_TO_DEVICE);
-	dma_free_coherent(t->dev, pool->size, memory, pool->iova);
+	while (nr--)
+		pviommu_pool_unmap(pool, others[nr]);
 	KUNIT_EXPECT_EQ(test, pviommu_pool_used(pool), 0);
 }
 

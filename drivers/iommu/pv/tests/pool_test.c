@@ -326,6 +326,26 @@ static void pool_coherent(struct kunit *test)
 	}
 }
 
+/* There is always room for buffers. */
+static void pool_coherent_half(struct kunit *test)
+{
+	struct pool_test *t = test->priv;
+	dma_addr_t half, addr;
+
+	KUNIT_EXPECT_NULL(test, pviommu_pool_alloc(t->pool, SIZE / 2 + 1, U64_MAX,
+						   &addr));
+	KUNIT_ASSERT_NOT_NULL(test, pviommu_pool_alloc(t->pool, SIZE / 2, U64_MAX,
+						       &half));
+	KUNIT_EXPECT_NULL(test, pviommu_pool_alloc(t->pool, 1, U64_MAX, &addr));
+	addr = map(t, 0, PAGE_SIZE);
+	KUNIT_EXPECT_NE(test, addr, NOWHERE);
+	pviommu_pool_unmap(t->pool, half);
+	KUNIT_EXPECT_NOT_NULL(test, pviommu_pool_alloc(t->pool, SIZE / 2, U64_MAX,
+						       &half));
+	pviommu_pool_unmap(t->pool, half);
+	pviommu_pool_unmap(t->pool, addr);
+}
+
 /* Its memory is not given to others while somebody may still write there. */
 static void pool_left_in_use(struct kunit *test)
 {
@@ -350,6 +370,7 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_limit),
 	KUNIT_CASE(pool_exhausted),
 	KUNIT_CASE(pool_coherent),
+	KUNIT_CASE(pool_coherent_half),
 	KUNIT_CASE(pool_left_in_use),
 	{}
 };
