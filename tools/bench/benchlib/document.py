@@ -11,7 +11,7 @@ DOCUMENT = common.TREE / "Documentation" / "evaluation.rst"
 BEGIN = ".. figures: written by \"make figures\"\n"
 END = ".. end of figures\n"
 
-SHORT = {"remap-strict": "strict", "remap-lazy": "lazy", "virtio-iommu": "virtio",
+SHORT = {"remap-strict": "strict", "remap-lazy": "lazy", "virtio-iommu": "virtio", "virtio-strict": "v.strict",
          "intel-iommu": "intel"}
 
 LABEL = 20
@@ -19,6 +19,7 @@ CELL = 9
 
 ROWS = {
     "exits": "Exits per operation",
+    "own_exits": "Exits that the guest asks for, per operation: hypercalls, emulated registers",
     "user_exits": "Exits to user space per operation",
     "hypercalls": "Hypercalls per operation",
     "instruction_ratio": "Instructions, to plain VFIO",

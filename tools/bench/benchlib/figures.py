@@ -5,14 +5,17 @@ For each row and mode, of one operation (see rows.py for what that is):
 
 ops                  how many were counted
 exits, user_exits    of the VM, and those of them that KVM left to the VMM
+own_exits            what the guest asks host or VMM for: hypercalls, and accesses to emulated
+                     registers. The others come of interrupts and of waiting, and how many
+                     there are depends on who is faster
 hypercalls           those that KVM saw, whoever answered them
 mmio_exits, io_exits, halt_exits, irq_exits    kinds of exits
 syncs, flushes, mapped, map_calls, unmapped, unmap_calls    of the host module, if it is used
-instructions         of all threads of the VMM: the guest's, KVM's and the VMM's own, where the
-                     clock counts instructions; median
-instruction_ratio    the same to plain
-instruction_spread   (largest - smallest) / median, of the rounds that were counted
-cpu_ns               what these threads ran for, against the clock; null if not counted
+instructions         of the whole emulated machine meanwhile, in which nothing else works: the
+                     guest's, KVM's, the host module's and the VMM's own; median of the rounds
+instruction_ratio    median of what each round took to the same round of plain
+instruction_spread   (largest - smallest) / median
+cpu_ns               what the threads of the VMM ran for
 ns                   time, in each round
 time_ratio           median of what each round took to the same round of plain; _min, _max
 guest_cpu_ns         for which the guest's processor was not idle, with what it took to
@@ -55,56 +58,34 @@ def each(counts, name, ops):
     return None if found is None else found / ops
 
 
-def _time(row, plain):
-    found = ratios(row["ns"], plain["ns"])
-    return {
-        "ns": row["ns"],
-        "time_ratio": _rounded(median(found)),
-        "time_ratio_min": _rounded(min(found, default=None)),
-        "time_ratio_max": _rounded(max(found, default=None)),
-        "guest_cpu_ns": median(row["guest_cpu_ns"]),
-        "cpu_ns": _rounded(each(row["counts"], "cpu_ns", row["ops"]), 0),
-    }
-
-
 def _counts(row):
-    """@row: of the part that counts, which need not be the one with the clock"""
     found = {name: _rounded(each(row["counts"], name, row["ops"])) for name in COUNTED}
     found["hypercalls"] = _rounded(each(row["counts"], "kvm_hypercalls", row["ops"]))
+    own = [found[name] for name in ("hypercalls", "mmio_exits", "io_exits")]
+    found["own_exits"] = None if None in own else _rounded(sum(own))
+    found["cpu_ns"] = _rounded(each(row["counts"], "cpu_ns", row["ops"]), 0)
     return {"ops": row["ops"], **found}
 
 
-def _instructions(row, plain):
-    instructions = each(row["counts"], "cpu_ns", row["ops"])
-    base = each(plain["counts"], "cpu_ns", plain["ops"])
-    return {
-        "instructions": _rounded(instructions, 0),
-        "instruction_ratio": _rounded(instructions / base if base and instructions else None),
-        "instruction_spread": _rounded(spread([count["cpu_ns"] for count in row["counts"]])),
+def _row(row, plain):
+    times = ratios(row["ns"], plain["ns"])
+    instructions = ratios(row["instructions"], plain["instructions"])
+    return _counts(row) | {
+        "instructions": _rounded(median(row["instructions"]), 0),
+        "instruction_ratio": _rounded(median(instructions)),
+        "instruction_spread": _rounded(spread(row["instructions"])),
+        "ns": row["ns"],
+        "time_ratio": _rounded(median(times)),
+        "time_ratio_min": _rounded(min(times, default=None)),
+        "time_ratio_max": _rounded(max(times, default=None)),
+        "guest_cpu_ns": median(row["guest_cpu_ns"]),
     }
 
 
-def _row(name, timed, counted, mode):
-    found = {}
-    if counted:
-        rows = [counted["modes"][which]["rows"][name] for which in (mode, m.PLAIN)]
-        found |= _counts(rows[0]) | _instructions(*rows)
-    if timed:
-        rows = [timed["modes"][which]["rows"][name] for which in (mode, m.PLAIN)]
-        if not counted:
-            found |= _counts(rows[0])
-        found |= _time(*rows)
-    return found
-
-
-def _boot(timed, counted):
+def _boot(boot):
     """From the start of the VMM until the guest has the first block of its disk."""
-    boot = (counted or timed)["boot"]
-    found = {name: boot.get(name) for name in ("exits", "user_exits", "syncs")}
-    found["hypercalls"] = boot.get("kvm_hypercalls")
-    found["ms"] = timed["boot"]["ms"] if timed else None
-    found["instructions"] = counted["boot"].get("cpu_ns") if counted else None
-    return found
+    found = {name: boot.get(name) for name in ("exits", "user_exits", "syncs", "instructions")}
+    return found | {"hypercalls": boot.get("kvm_hypercalls"), "ms": boot["ms"]}
 
 
 def _pinned(measured):
@@ -128,24 +109,15 @@ def work_peak(timeline, since_ms):
                default=None)
 
 
-def host(timed, counted):
-    """The figures of one emulated host.
-
-    @timed, @counted: from results.measured(), of the part against the clock and of the part
-        that counts; either may be None
-    """
-    either = timed or counted
-    found = {}
-    for mode, measured in either["modes"].items():
-        of_mode = [part and part["modes"][mode] for part in (timed, counted)]
-        found[mode] = {
-            "groups": measured["groups"],
-            "boot": _boot(*of_mode),
-            "rows": {name: _row(name, timed, counted, mode) for name in measured["rows"]},
-        }
-        if timed:
-            found[mode]["pinned"] = _pinned(timed["modes"][mode])
-            found[mode]["verified"] = not timed["modes"][mode]["wrong"]
-            found[mode]["wrong"] = timed["modes"][mode]["wrong"]
-            found[mode]["timeline"] = [point[:2] for point in timed["modes"][mode]["timeline"]]
-    return {"modes": found}
+def host(part):
+    """The figures of one emulated host, from results.measured()."""
+    plain = part["modes"][m.PLAIN]["rows"]
+    return {"modes": {mode: {
+        "groups": measured["groups"],
+        "boot": _boot(measured["boot"]),
+        "rows": {name: _row(row, plain[name]) for name, row in measured["rows"].items()},
+        "pinned": _pinned(measured),
+        "verified": not measured["wrong"],
+        "wrong": measured["wrong"],
+        "timeline": [point[:2] for point in measured["timeline"]],
+    } for mode, measured in part["modes"].items()}}

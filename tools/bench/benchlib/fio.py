@@ -12,10 +12,12 @@ import subprocess
 from riglib import cache, common, debs
 
 # Raise when what is built changes.
-RECIPE = "1"
+RECIPE = "2"
 
 WITHOUT = ["gfapi", "http", "lex", "libnfs", "native", "numa", "pmem", "rados", "rbd", "rdma",
            "shm"]
+
+CLOCK = "#define ARCH_HAVE_CPU_CLOCK"
 
 
 def _run(command, what, folder):
@@ -43,6 +45,13 @@ def _unpack(root):
 def _fill(root):
     common.progress("fetching and building fio")
     source = _unpack(root)
+    # To get to know its own clock it runs in circles for so and so long: instructions that
+    # have nothing to do with I/O. Without, it asks the kernel.
+    header = source / "arch" / "arch-x86_64.h"
+    text = header.read_text()
+    if CLOCK not in text:
+        raise common.RigError("fio has another clock")
+    header.write_text(text.replace(CLOCK, ""))
     _run(["./configure", "--build-static", *(f"--disable-{name}" for name in WITHOUT)],
          "configuring fio", source)
     _run(["make", f"-j{os.cpu_count()}", "fio"], "building fio", source)

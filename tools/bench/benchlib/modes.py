@@ -45,6 +45,8 @@ MODES = (
          group=None),
     Mode("virtio-iommu", cmdline="iommu.strict=0", driver="load virtio-iommu",
          arguments="-device virtio-iommu-pci,addr=03.0", group="DMA-FQ"),
+    Mode("virtio-strict", cmdline="iommu.strict=1", driver="load virtio-iommu",
+         arguments="-device virtio-iommu-pci,addr=03.0", group="DMA"),
     Mode("intel-iommu", cmdline="intel_iommu=on iommu.strict=0",
          arguments="-device intel-iommu,caching-mode=on,intremap=off", group="DMA"),
     Mode("swiotlb", cmdline="swiotlb=force", bounces=True),

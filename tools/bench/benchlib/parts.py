@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The parts of a comparison: an emulated host each, by IOMMU and by kind of clock."""
+"""The parts of a comparison: an emulated host for each IOMMU."""
 
 import concurrent.futures
 import dataclasses
@@ -7,7 +7,7 @@ import pathlib
 
 from riglib import common, guest, host, rundir, turns
 
-from . import fio, modes as m, results, rows as r
+from . import count, fio, modes as m, results, rows as r
 
 JOB = common.TREE / "tools" / "bench" / "l1" / "bench.sh"
 
@@ -15,21 +15,14 @@ JOB = common.TREE / "tools" / "bench" / "l1" / "bench.sh"
 GUEST_MIB = 512
 HOST_MIB = 1024
 
-# An emulator that counts instructions is many times slower.
-ICOUNT_SILENCE = 600
-
-KINDS = ("time", "icount")
-
-# Seconds without a word from a guest, until which it is lost. A clock that counts
-# instructions does not count when the machine is slow.
-SILENCE = {"time": 60, "icount": 6}
+# Seconds without a word from a guest, until which it is lost.
+SILENCE = 60
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
     """@ops: {name of a row: operations in one measurement}"""
     iommu: str
-    kind: str
     modes: tuple
     rows: tuple
     ops: dict
@@ -38,11 +31,11 @@ class Part:
 
     @property
     def name(self):
-        return f"{self.iommu}-{self.kind}"
+        return self.iommu
 
     def options(self):
         """All that decides what comes out, as text."""
-        return repr((self.iommu, self.kind, self.modes, self.rows, sorted(self.ops.items()),
+        return repr((self.iommu, self.modes, self.rows, sorted(self.ops.items()),
                      self.counts, self.rounds))
 
 
@@ -52,15 +45,13 @@ def _prepare(part, kernel, turn, again):
     (share / "modes").write_text(m.table(part.modes))
     (share / "rows").write_text(r.table(part.rows, part.ops))
     guest.install(kernel, share, [fio.program()], m.GUEST_MODULES)
-    icount = part.kind == "icount"
     return host.Spec(
         iommu=part.iommu, kernel=kernel, run_dir=run_dir, share=share,
         disks=rundir.make_disks(run_dir, len(part.modes)), net=True, sets=len(part.modes),
-        memory_mib=HOST_MIB + len(part.modes) * GUEST_MIB, icount=icount, turn=turn,
-        silence=ICOUNT_SILENCE if icount else host.HOST_SILENCE,
+        memory_mib=HOST_MIB + len(part.modes) * GUEST_MIB, turn=turn,
+        devices=tuple(count.prepare(run_dir, share)),
         append=f"rig.counts={part.counts} rig.rounds={part.rounds} "
-               f"rig.verify={'no' if icount else 'yes'} "
-               f"rig.silence={int(common.seconds(SILENCE[part.kind]))}")
+               f"rig.silence={int(common.seconds(SILENCE))}")
 
 
 def _tell(part, line):
@@ -89,7 +80,7 @@ def _boot(part, kernel, turn):
 def run(parts, kernel, done):
     """Runs @parts side by side; done(part, measured) is called as each is through.
 
-    Parts that run against the clock do so while the others stand still.
+    While one measures the others stand still.
     """
     turn = turns.Turns()
 

@@ -16,6 +16,7 @@ COLOURS = {
     "bounce": "#009e73",
     "hybrid": "#8fd175",
     "virtio-iommu": "#d55e00",
+    "virtio-strict": "#cc79a7",
     "intel-iommu": "#e69f00",
     "swiotlb": "#999999",
 }

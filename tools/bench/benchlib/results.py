@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the job l1/bench.sh reports, as one object for each part:
 
-{"iommu", "kind", "failures": [why the part counts for nothing, ...],
+{"iommu", "failures": [why the part counts for nothing, ...],
  "modes": {name: {
      "boot": {"ms", counters from the start of the VMM to the first block of the disk},
      "locked": {point: [pages pinned, KiB accounted]},
@@ -11,6 +11,7 @@
      "rows": {row: {
          "counts": [{counter: its rise for the row's operations}, ...],
          "ns": [for one operation, in each round against the clock],
+         "instructions": [of the whole machine for one operation, in each such round],
          "guest_cpu_ns": [the same of the guest's processor]}}}}}
 
 What it takes to start a row's program is in no count: it runs twice, and the least that it
@@ -38,6 +39,7 @@ COUNTERS = {
     "unmap_calls": "pv_unmap_calls",
     "flushes": "pv_flushes",
     "cpu_ns": "cpu_ns",
+    "instructions": "instructions",
 }
 
 
@@ -50,6 +52,8 @@ class Heard:
     locked: dict = dataclasses.field(default_factory=dict)
     # By row and round: [nanoseconds, busy nanoseconds]
     times: dict = dataclasses.field(default_factory=dict)
+    # By row and round
+    instructions: dict = dataclasses.field(default_factory=dict)
     # The rest that the guest said, line by line
     said: list = dataclasses.field(default_factory=list)
     written: list | None = None
@@ -81,6 +85,8 @@ def _host_line(guest, words):
             guest.samples[row, int(number), point] = _counted(pairs)
         case ["locked", _, point, pages, kib]:
             guest.locked[point] = [int(pages), int(kib)]
+        case ["instructions", _, count]:
+            guest.instructions[guest.row] = int(count)
         case ["row", _, row, what, number]:
             guest.row, guest.timed = (row, int(number)), what == "time"
         case ["write", _, *numbers]:
@@ -124,13 +130,26 @@ def _counts(guest, row):
     return found
 
 
+def _least(guest, row):
+    """Instructions of the least that the row's program can do, or None."""
+    found = [guest.samples[row, number, "least"]["instructions"] - sample["instructions"]
+             for (name, number, point), sample in
+             ((key, sample) for key, sample in guest.samples.items() if len(key) == 3)
+             if name == row and point == "start" and (row, number, "least") in guest.samples]
+    return min(found, default=None)
+
+
 def _row(guest, row, ops):
     """Time is taken of one operation more: that of the least that the program can do."""
     times = [times for (name, _), times in sorted(guest.times.items()) if name == row]
+    least = _least(guest, row)
     return {
         "ops": ops,
         "counts": _counts(guest, row),
         "ns": [ns // (ops + 1) for ns, _ in times],
+        "instructions": [] if least is None else
+        [(count - least) / ops
+         for (name, _), count in sorted(guest.instructions.items()) if name == row],
         "guest_cpu_ns": [busy // (ops + 1) for _, busy in times],
     }
 
@@ -187,12 +206,11 @@ def measured(part, spec, outcome):
             "locked": guest.locked,
             "timeline": _timeline(spec, mode.name),
             "groups": {words[0]: words[1] for words in guest.words("group")},
-            "wrong": [] if part.kind == "icount"
-            else list(_wrong_data(guest, digest, spec.disks, moved)),
+            "wrong": list(_wrong_data(guest, digest, spec.disks, moved)),
             "rows": {row.name: _row(guest, row.name, part.ops[row.name])
                      for row in part.rows},
         }
     leaked = outcome.values("leaked")
     if leaked != [["0"]]:
         failures.append(f"pages left pinned: {leaked}")
-    return {"iommu": part.iommu, "kind": part.kind, "failures": failures, "modes": found}
+    return {"iommu": part.iommu, "failures": failures, "modes": found}

@@ -24,8 +24,10 @@ from riglib import build, cache, common, host, kernel
 
 from . import figures, micro, modes as m, parts, plots, rows as r, statements, tables
 
+# Guests at work, and single hypercalls.
+GUESTS = "guests"
 MICRO = "micro"
-KINDS = [*parts.KINDS, MICRO]
+KINDS = [GUESTS, MICRO]
 
 IOMMUS = [name for name in host.IOMMU_DEVICES if name != "none"]
 
@@ -40,18 +42,18 @@ DECISIVE = ("Kbuild", "Makefile", "arch/", "drivers/", "include/", "kvm/", "tool
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """@scale: of a row's operations, by kind of the part
-    @counts: rounds that are counted, by kind
-    @rounds: against the clock
+    """@scale: of a row's operations
+    @counts: rounds in which exits are counted
+    @rounds: against the clock, and of instructions
     """
-    scale: dict
-    counts: dict
+    scale: float
+    counts: int
     rounds: int
 
 
 # Under half an hour, on two processors
-QUICK = Size({"time": 0.5, "icount": 0.2}, {"time": 1, "icount": 1}, 3)
-FULL = Size({"time": 4, "icount": 1}, {"time": 1, "icount": 3}, 9)
+QUICK = Size(0.5, 1, 3)
+FULL = Size(4, 1, 9)
 
 
 def add_options(parser):
@@ -60,30 +62,25 @@ def add_options(parser):
                              "is through is not run again")
     parser.add_argument("--iommu", nargs="+", choices=IOMMUS, default=["vt-d", "amd-vi"])
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS,
-                        help="against the clock, with a clock that counts instructions, or "
-                             "single hypercalls with such a clock")
+                        help="guests at work, or single hypercalls")
     parser.add_argument("--modes", nargs="+", choices=[mode.name for mode in m.MODES],
                         default=[mode.name for mode in m.MODES], help="besides plain")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in r.ROWS],
                         default=[row.name for row in r.ROWS])
     parser.add_argument("--rounds", type=int, help="against the clock")
-    parser.add_argument("--counts", type=int, help="rounds that are counted")
+    parser.add_argument("--counts", type=int, help="rounds in which exits are counted")
     parser.add_argument("--scale", type=float, default=1,
                         help="of the number of operations")
 
 
 def _parts(args, size):
     rows = tuple(row for row in r.ROWS if row.name in args.rows)
-    for kind in parts.KINDS:
-        if kind not in args.kind:
-            continue
-        scale = size.scale[kind] * args.scale
-        for iommu in args.iommu:
-            yield parts.Part(
-                iommu=iommu, kind=kind, modes=m.choose(args.modes), rows=rows,
-                ops={row.name: max(1, round(row.ops * scale)) for row in rows},
-                counts=size.counts[kind] if args.counts is None else args.counts,
-                rounds=(args.rounds or size.rounds) if kind == "time" else 0)
+    scale = size.scale * args.scale
+    for iommu in args.iommu if GUESTS in args.kind else ():
+        yield parts.Part(
+            iommu=iommu, modes=m.choose(args.modes), rows=rows,
+            ops={row.name: max(1, round(row.ops * scale)) for row in rows},
+            counts=args.counts or size.counts, rounds=args.rounds or size.rounds)
 
 
 def _sources():
@@ -127,11 +124,9 @@ def _measure(args, wanted, chosen):
             whole.write_text(json.dumps({"key": keys[part], "measured": measured}))
             whole.rename(path)
 
-    # First those that want the machine for themselves.
-    for kind in parts.KINDS:
-        missing = [part for part in wanted if part not in found and part.kind == kind]
-        if missing and not common.STOP.is_set():
-            parts.run(missing, chosen, done)
+    missing = [part for part in wanted if part not in found]
+    if missing:
+        parts.run(missing, chosen, done)
     return found
 
 
@@ -151,11 +146,10 @@ def _commit():
 
 def _hosts(found, calls):
     """@calls: {iommu: what single hypercalls cost}"""
+    measured = {part.iommu: values for part, values in found.items()}
     hosts = {}
-    for iommu in dict.fromkeys([*(part.iommu for part in found), *calls]):
-        kinds = {part.kind: measured for part, measured in found.items()
-                 if part.iommu == iommu}
-        of_host = figures.host(kinds.get("time"), kinds.get("icount")) if kinds else {"modes": {}}
+    for iommu in dict.fromkeys([*measured, *calls]):
+        of_host = figures.host(measured[iommu]) if iommu in measured else {"modes": {}}
         of_host["statements"] = statements.judge(of_host["modes"])
         if calls.get(iommu):
             of_host["micro"] = calls[iommu]

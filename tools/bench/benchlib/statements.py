@@ -1,8 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is claimed of the figures. A time never decides."""
 
-REMAP = ("remap-lazy", "remap-strict")
-PEERS = ("virtio-iommu", "intel-iommu")
+# Like with like: what unmaps in batches, and what unmaps at once. The lazy mode is the default,
+# and has to be better than all.
+PAIRS = (("remap-lazy", "virtio-iommu"), ("remap-lazy", "intel-iommu"),
+         ("remap-strict", "virtio-strict"), ("remap-strict", "intel-iommu"))
+JUDGED = {"own_exits": "exits of its own", "user_exits": "exits to user space",
+          "instructions": "instructions"}
+
+# To map and to unmap at once takes two exits, whoever gets them.
+NOT_MORE = (("remap-strict", "own_exits"),)
+
+# Of an operation, for what is counted beside the row's own work.
+SLACK = 0.05
 
 
 def _statement(text, wrong, figures):
@@ -16,15 +26,21 @@ def fewer(modes, mode, peer, name):
         pair = [values.get(name), modes[peer]["rows"][row].get(name)]
         if None not in pair:
             figures[row] = pair
+    if (mode, name) in NOT_MORE:
+        wrong = [row for row, (ours, theirs) in figures.items() if ours > theirs + SLACK]
+        return _statement(f"{mode} needs no more {JUDGED[name]} than {peer} in any row",
+                          wrong, figures)
     wrong = [row for row, (ours, theirs) in figures.items() if ours >= theirs]
-    return _statement(f"{mode} needs fewer {name.replace('_', ' ')} than {peer} in every row",
+    return _statement(f"{mode} needs fewer {JUDGED[name]} than {peer} in every row",
                       wrong, figures)
 
 
 def no_hypercalls(modes, mode):
-    figures = {row: values.get("hypercalls") for row, values in modes[mode]["rows"].items()}
+    """Its driver asks for DMA that was refused every few seconds, in any mode: not counted."""
+    figures = {row: values.get("syncs") for row, values in modes[mode]["rows"].items()}
     wrong = [row for row, value in figures.items() if value != 0]
-    return _statement(f"{mode} makes no hypercalls once it has started", wrong, figures)
+    return _statement(f"{mode} makes no hypercalls for its I/O once it has started", wrong,
+                      figures)
 
 
 def verified(modes):
@@ -42,7 +58,7 @@ def judge_micro(calls, limits):
 def judge(modes):
     """The statements about one host, as far as it has the modes that they are about."""
     found = [fewer(modes, mode, peer, name)
-             for mode in REMAP for peer in PEERS for name in ("exits", "instructions")
+             for mode, peer in PAIRS for name in JUDGED
              if mode in modes and peer in modes]
     if "bounce" in modes:
         found.append(no_hypercalls(modes, "bounce"))

@@ -8,6 +8,7 @@ CELL = 14
 
 TITLES = {
     "exits": "exits per operation",
+    "own_exits": "hypercalls and accesses to emulated registers per operation",
     "user_exits": "exits to user space per operation",
     "hypercalls": "hypercalls per operation",
     "instructions": "thousands of instructions per operation",

@@ -15,6 +15,9 @@ TRACING=/sys/kernel/tracing
 EXITS=$TRACING/events/kvm/kvm_userspace_exit/trigger
 TRIGGER=hist:keys=common_pid
 
+# The memory device in which instructions are counted.
+COUNT=/sys/bus/pci/devices/0000:00:1f.7/resource2
+
 # Behind what fio writes to.
 WRITE_OFFSET=$((112 * MIB))
 WRITE_LENGTH=$((8 * MIB))
@@ -50,6 +53,11 @@ trace_end() {
 	echo "!$TRIGGER" >$EXITS
 }
 
+# instructions: how many this machine has executed, in $instructions.
+instructions() {
+	instructions=$("$BIN"/instructions $COUNT) || fail "no count of instructions"
+}
+
 # counters: what KVM, the scheduler and the host module have counted for the guest,
 # as "NAME VALUE" on one line. cpu_ns is the time that all threads of the VMM ran,
 # vCPUs included.
@@ -80,9 +88,11 @@ counters() {
 	)
 }
 
-# sample WORD...: the counters now. The guest stands still.
+# sample WORD...: the counters now. The guest stands still. Instructions come first: so
+# those of the sample itself are between any two.
 sample() {
-	result "sample $guest $* $(counters)"
+	instructions
+	result "sample $guest $* instructions $((instructions - began_instructions)) $(counters)"
 }
 
 # locked POINT: pages pinned since it was started and what is accounted to it.
@@ -184,6 +194,8 @@ in_effect() {
 boot() {
 	result "begin $name"
 	pins_before=$(pins)
+	instructions
+	began_instructions=$instructions
 	now_ms
 	began_ms=$now_ms
 	# The guest has one bus, and else looks for 255 more, which is most of what its VMM has
@@ -193,10 +205,8 @@ boot() {
 		-device "vfio-pci,host=$nvme,addr=$GUEST_NVME" \
 		-device "vfio-pci,host=$net,addr=$GUEST_NET,rombar=0"
 	kill "$(cat "$state/listener")"
-	if [ "$verify" = yes ]; then
-		watch_pins "$LOG/timeline-$guest" </dev/null 7>&- &
-		watcher=$!
-	fi
+	watch_pins "$LOG/timeline-$guest" </dev/null 7>&- &
+	watcher=$!
 	limit $((SILENCE * 4))
 	hear "pause booted" && ! grep -q "Kernel panic" "$LOG/guest-$guest.console"
 }
@@ -223,9 +233,7 @@ start() {
 	work net "$GUEST_NET" "$NET_ADDRESS" || return
 	sleep $REST_SECONDS
 	locked net_idle
-	if [ "$verify" = yes ]; then
-		verify || return
-	fi
+	verify || return
 	in_effect || return
 	watch_end
 }
@@ -288,10 +296,13 @@ count_row() {
 # time_row ROUND
 time_row() {
 	result "row $guest $row time $1"
-	do_row "$amount"
+	instructions
+	start=$instructions
+	do_row "$amount" || return
+	instructions
+	result "instructions $guest $((instructions - start))"
 }
 
-verify=$(option verify)
 losses=0
 watcher=
 load_pviommu
@@ -302,6 +313,7 @@ bind_vfio $NVMES $NETS
 echo 0 >/sys/module/kvm/parameters/halt_poll_ns || fail "KVM polls"
 mount -t tracefs tracefs $TRACING || fail "no tracefs"
 
+echo 1 >${COUNT%/*}/enable || fail "no memory device"
 pins_at_start=$(pins)
 trace_begin
 guests=$(cut -d '|' -f 1 /run/rig/modes)
@@ -314,13 +326,11 @@ for round in $(seq "$(option counts)"); do
 done
 trace_end
 
-if [ "$(option rounds)" != 0 ]; then
-	turn_begin
-	for round in $(seq "$(option rounds)"); do
-		each_row time_row "$round"
-	done
-	turn_end
-fi
+turn_begin
+for round in $(seq "$(option rounds)"); do
+	each_row time_row "$round"
+done
+turn_end
 
 for guest in $guests; do
 	guest_select "$guest"

@@ -22,8 +22,8 @@ NVME_SLOTS = ("11", "15", "19")
 NET_SLOTS = ("12", "16", "1a")
 
 # And for as many guests more as there are, see Spec.sets.
-MORE_NVME_SLOTS = ("08", "09", "0a", "0b", "0c")
-MORE_NET_SLOTS = ("0d", "0e", "0f", "1b", "1d")
+MORE_NVME_SLOTS = ("08", "09", "0a", "0b", "0c", "07")
+MORE_NET_SLOTS = ("0d", "0e", "0f", "1b", "1d", "1e")
 
 # An edu device that addresses 28 bits, as QEMU's default is.
 NARROW_EDU_SLOT = "1c"
@@ -64,6 +64,8 @@ class Spec:
     memory_mib: int = 2560
     cpus: int = 1
     append: str = ""
+    # More of the emulator's arguments
+    devices: tuple = ()
     # An archive that precedes the initramfs
     early: bytes = b""
     silence: float = HOST_SILENCE
@@ -177,7 +179,7 @@ def _command(spec, port):
     for slot in spec.net_slots if spec.net else ():
         command += ["-netdev", f"user,id=net{slot}",
                     "-device", f"e1000e,netdev=net{slot},addr={slot}.0,romfile="]
-    return command
+    return command + list(spec.devices)
 
 
 class _Echo:
