@@ -25,7 +25,7 @@ def _build(root):
 
 def prepare(run_dir, share):
     """The emulator's arguments; the share gets the program that prints the count."""
-    name = cache.key(*(SOURCES / name for name in ("plugin.c", "read.c")))
+    name = cache.key(*(SOURCES / name for name in ("plugin.c", "plugin.h", "read.c")))
     root = cache.get(f"count/{name}", _build, 16, "the instruction counter")
     shutil.copy2(root / "instructions", share / "bin")
     file = run_dir / "instructions"

@@ -14,12 +14,14 @@ class Row:
     @unit: what one operation is
     @ops: how many operations a measurement has at least
     @amount: how much of the step makes one operation
+    @full: only measured if it is asked for
     """
     name: str
     step: str
     unit: str
     ops: int
     amount: int = 1
+    full: bool = False
 
     def line(self, ops):
         """The least that the step can do, which is subtracted, and that with @ops more."""
@@ -36,6 +38,9 @@ def _disk():
 
 ROWS = (
     *_disk(),
+    # Between the two sizes above: from where on is it better to remap than to copy?
+    *(Row(f"nvme-{size}-read-qd1", f"fio randread {size} 1", "I/O", 400, full=True)
+      for size in ("8k", "16k", "32k", "64k", "256k")),
     Row("net-receive", "net_time receive", "MiB", 8, MIB),
     Row("net-send", "net_time send", "MiB", 8, MIB),
     Row("net-rr64", "net_time echo", "round trip", 400),

@@ -66,7 +66,7 @@ def add_options(parser):
     parser.add_argument("--modes", nargs="+", choices=[mode.name for mode in m.MODES],
                         default=[mode.name for mode in m.MODES], help="besides plain")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in r.ROWS],
-                        default=[row.name for row in r.ROWS])
+                        help="default: those that matter; with --full, all")
     parser.add_argument("--rounds", type=int, help="against the clock")
     parser.add_argument("--counts", type=int, help="rounds in which exits are counted")
     parser.add_argument("--scale", type=float, default=1,
@@ -74,7 +74,8 @@ def add_options(parser):
 
 
 def _parts(args, size):
-    rows = tuple(row for row in r.ROWS if row.name in args.rows)
+    rows = tuple(row for row in r.ROWS if (row.name in args.rows if args.rows else
+                                           args.full or not row.full))
     scale = size.scale * args.scale
     for iommu in args.iommu if GUESTS in args.kind else ():
         yield parts.Part(
@@ -177,6 +178,7 @@ def command(args):
     size = FULL if args.full else QUICK
     chosen = kernel.prepare(newest_cached=True)
     build.run(chosen)
+    commit = _commit()
     wanted = list(_parts(args, size))
     found = _measure(args, wanted, chosen)
 
@@ -188,7 +190,7 @@ def command(args):
     usable = {part: measured for part, measured in found.items() if not measured["failures"]}
     hosts = _hosts(usable, {iommu: found for iommu, (found, _) in calls.items()})
     results = {
-        "schema": 1, "commit": _commit(), "kernel": chosen.release,
+        "schema": 1, "commit": commit, "kernel": chosen.release,
         "rounds": max((part.rounds for part in wanted), default=0),
         "failures": failures, "hosts": hosts,
     }

@@ -6,27 +6,15 @@
  *   -plugin count.so,count=PATH -object memory-backend-file,mem-path=PATH,share=on,...
  *   -device ivshmem-plain,...
  *
- * One processor, since counters of several are not added up. Debian has no package with
- * qemu-plugin.h; this is all that is used of it, version 1 of the interface.
+ * One processor, since counters of several are not added up.
  */
 #include <fcntl.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define EXPORT __attribute__((visibility("default")))
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-typedef void (*tb_trans_cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
-enum { INLINE_ADD_U64 = 0 };
-
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_trans_cb cb);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, int op, void *ptr,
-					      uint64_t imm);
+#include "plugin.h"
 
 EXPORT int qemu_plugin_version = 1;
 

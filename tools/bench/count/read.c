@@ -12,7 +12,7 @@
 
 int main(int argc, char **argv)
 {
-	const volatile uint64_t *count;
+	const uint64_t *count;
 	int fd;
 
 	if (argc != 2)
