@@ -5,7 +5,9 @@
  * account_locked_vm() takes the mmap lock for writing, which a page fault of any
  * vCPU would wait for, so pages are charged in chunks. When the limit does not
  * allow a whole chunk the exact number is tried: the limit can be used up to
- * its last page. What is charged in advance is shared by all apertures of a VM.
+ * its last page. What is charged in advance is shared by all apertures of a VM, and
+ * taken from without a lock; pviommu.h has that. Who needs more than there is takes the
+ * lock, and then all there is: others who find too little wait, and are not refused.
  */
 #include <linux/math.h>
 #include <linux/mm.h>
@@ -28,6 +30,19 @@ void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_init);
 
+/* Lock, and take all that is spare. Returns the number of pages that are in use. */
+static unsigned long take_all(struct pviommu_memlock *ml)
+{
+	mutex_lock(&ml->lock);
+	return ml->charged - atomic_long_xchg(&ml->spare, 0);
+}
+
+static void put_back(struct pviommu_memlock *ml, unsigned long used)
+{
+	atomic_long_add(ml->charged - used, &ml->spare);
+	mutex_unlock(&ml->lock);
+}
+
 /*
  * The process may be gone: its mm is kept with mmgrab(), and counting down in it is
  * harmless then.
@@ -41,21 +56,20 @@ static void keep(struct pviommu_memlock *ml, unsigned long npages)
 }
 
 /**
- * pviommu_memlock_charge() - account for pages about to be pinned
+ * pviommu_memlock_charge_more() - pviommu_memlock_charge() when too little is spare
  * @ml: accounting
  * @npages: pages
  *
- * Context: the VMM's own thread: its limit and its capabilities count. Takes
- * the mmap lock now and then.
- * Return: 0, or -ENOMEM if RLIMIT_MEMLOCK does not allow it.
+ * Context: as there.
+ * Return: as there.
  */
-int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages)
+int pviommu_memlock_charge_more(struct pviommu_memlock *ml,
+				unsigned long npages)
 {
-	unsigned long need, want;
+	unsigned long used = take_all(ml);
+	unsigned long need = used + npages, want;
 	int ret = 0;
 
-	mutex_lock(&ml->lock);
-	need = ml->used + npages;
 	if (need > ml->charged) {
 		want = round_up(need, CHUNK);
 		if (account_locked_vm(ml->mm, want - ml->charged, true)) {
@@ -66,12 +80,10 @@ int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages)
 		if (!ret)
 			WRITE_ONCE(ml->charged, want);
 	}
-	if (!ret)
-		ml->used = need;
-	mutex_unlock(&ml->lock);
+	put_back(ml, ret ? used : need);
 	return ret;
 }
-EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_charge);
+EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_charge_more);
 
 /**
  * pviommu_memlock_uncharge() - account for pages that were unpinned
@@ -82,11 +94,14 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_charge);
  */
 void pviommu_memlock_uncharge(struct pviommu_memlock *ml, unsigned long npages)
 {
-	mutex_lock(&ml->lock);
-	ml->used -= npages;
-	if (ml->charged - ml->used > SLACK)
-		keep(ml, round_up(ml->used, CHUNK));
-	mutex_unlock(&ml->lock);
+	unsigned long used;
+
+	if (atomic_long_add_return(npages, &ml->spare) <= SLACK)
+		return;
+	used = take_all(ml);
+	if (ml->charged - used > SLACK)
+		keep(ml, round_up(used, CHUNK));
+	put_back(ml, used);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_uncharge);
 
@@ -96,8 +111,9 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_uncharge);
  */
 void pviommu_memlock_trim(struct pviommu_memlock *ml)
 {
-	mutex_lock(&ml->lock);
-	keep(ml, ml->used);
-	mutex_unlock(&ml->lock);
+	unsigned long used = take_all(ml);
+
+	keep(ml, used);
+	put_back(ml, used);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_memlock_trim);

@@ -79,16 +79,16 @@ struct pviommu_sync_batch;
 
 /**
  * struct pviommu_memlock - pages charged to a process's RLIMIT_MEMLOCK
- * @lock: guards all below
+ * @lock: guards @charged
  * @mm: the process
- * @charged: pages charged; at least @used; read without @lock for statistics
- * @used: pages that are really pinned
+ * @charged: pages charged; read without @lock for statistics
+ * @spare: of them, those that are not pinned; without @lock
  */
 struct pviommu_memlock {
 	struct mutex lock;	/* see above */
 	struct mm_struct *mm;
 	unsigned long charged;
-	unsigned long used;
+	atomic_long_t spare;
 };
 
 /**
@@ -373,9 +373,31 @@ void pviommu_watch_stop(struct pviommu_aperture *ap);
 
 /* memlock.c */
 void pviommu_memlock_init(struct pviommu_memlock *ml, struct mm_struct *mm);
-int pviommu_memlock_charge(struct pviommu_memlock *ml, unsigned long npages);
+int pviommu_memlock_charge_more(struct pviommu_memlock *ml,
+				unsigned long npages);
 void pviommu_memlock_uncharge(struct pviommu_memlock *ml, unsigned long npages);
 void pviommu_memlock_trim(struct pviommu_memlock *ml);
+
+/**
+ * pviommu_memlock_charge() - account for pages about to be pinned
+ * @ml: accounting
+ * @npages: pages
+ *
+ * Context: the VMM's own thread: its limit and its capabilities count. Takes
+ * the mmap lock now and then.
+ * Return: 0, or -ENOMEM if RLIMIT_MEMLOCK does not allow it.
+ */
+static inline int pviommu_memlock_charge(struct pviommu_memlock *ml,
+					 unsigned long npages)
+{
+	long spare = atomic_long_read(&ml->spare);
+
+	while (spare >= (long)npages) {
+		if (atomic_long_try_cmpxchg(&ml->spare, &spare, spare - npages))
+			return 0;
+	}
+	return pviommu_memlock_charge_more(ml, npages);
+}
 
 /* debugfs.c */
 void pviommu_debugfs_init(void);

@@ -76,6 +76,7 @@ s64 fixture_sync_list(struct fixture *fix, const struct pviommu_range *ranges,
 	fixture_sync_list(_fix, _ranges, ARRAY_SIZE(_ranges), _flags);	\
 })
 
+unsigned long fixture_in_use(struct fixture *fix);
 u64 fixture_mapped(struct fixture *fix, u64 index);
 void fixture_check(struct fixture *fix);
 void fixture_check_follows(struct fixture *fix, u64 first, unsigned int n);

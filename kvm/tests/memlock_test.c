@@ -72,7 +72,7 @@ static void pages_are_charged_in_chunks(struct kunit *test)
 	put_cred(cred);
 
 	KUNIT_EXPECT_EQ(test, ret, c->ret);
-	KUNIT_EXPECT_EQ(test, ml->used, c->used);
+	KUNIT_EXPECT_EQ(test, fixture_in_use(fix), c->used);
 	KUNIT_EXPECT_EQ(test, ml->charged, c->charged);
 	KUNIT_EXPECT_EQ(test, fix->fake.mm->locked_vm, c->charged);
 
