@@ -218,7 +218,7 @@ static void look_at_group(struct pviommu_domain *domain,
 	}
 }
 
-static void look_at_groups(struct pviommu_domain *domain)
+static noinline void look_at_groups(struct pviommu_domain *domain)
 {
 	struct domain_group *member;
 
@@ -238,7 +238,7 @@ static bool is_deserted(const struct pviommu_domain *domain)
  * The same, without a wait for moves: nothing that is mapped meanwhile needs one. Only
  * when no group seems to be left is there a look, which tells for certain.
  */
-static bool seems_deserted(struct pviommu_domain *domain)
+static inline bool seems_deserted(struct pviommu_domain *domain)
 {
 	const struct domain_group *member;
 
@@ -593,8 +593,8 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_flush);
  * see PTEs that were set before the failure; and unmapping a hole there grows to
  * 2 MiB and takes the neighbours along. So take out exactly what is present.
  */
-static bool undo_map(struct pviommu_domain *domain, u64 iova,
-		     unsigned int npages)
+static noinline bool undo_map(struct pviommu_domain *domain, u64 iova,
+			      unsigned int npages)
 {
 	struct iommu_iotlb_gather gather;
 	bool clean = true;
@@ -686,7 +686,9 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 	/* It is less than 2 MiB. */
 	if (domain->tables) {
 		__set_bit(unit_of(domain, iova), domain->tables);
-		__set_bit(unit_of(domain, iova + size - 1), domain->tables);
+		if (npages > 1)
+			__set_bit(unit_of(domain, iova + size - 1),
+				  domain->tables);
 	}
 	/* A single page is the most frequent case, and needs no list. */
 	if (npages == 1) {

@@ -13,6 +13,8 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
+/* The rare operations are not inlined: their frames are not for all to set up. */
+
 /*
  * Answer into a buffer of the guest's: as much of @data as there is room for.
  * Returns the length that all of it takes.
@@ -26,8 +28,8 @@ static s64 answer(struct kvm_vcpu *vcpu, u64 gpa, u64 room, const void *data,
 	return len;
 }
 
-static s64 op_probe(struct kvm_vcpu *vcpu, struct pviommu_vm *vm,
-		    const u64 args[3])
+static noinline_for_stack s64
+op_probe(struct kvm_vcpu *vcpu, struct pviommu_vm *vm, const u64 args[3])
 {
 	/* Pairs with the release in ioctl_create_aperture(). */
 	u32 nr_apertures = smp_load_acquire(&vm->nr_apertures);
@@ -45,7 +47,8 @@ static s64 op_probe(struct kvm_vcpu *vcpu, struct pviommu_vm *vm,
 	return answer(vcpu, args[0], args[1], &info, sizeof(info));
 }
 
-static s64 op_endpoint(struct pviommu_vm *vm, const u64 args[3])
+static noinline_for_stack s64
+op_endpoint(struct pviommu_vm *vm, const u64 args[3])
 {
 	struct pviommu_endpoint guest = {
 		.segment = args[0] >> PVIOMMU_PATH_SEGMENT_SHIFT,
@@ -67,8 +70,9 @@ static s64 op_endpoint(struct pviommu_vm *vm, const u64 args[3])
 	return pviommu_device_aperture(vm, &guest);
 }
 
-static s64 op_aperture(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
-		       const u64 args[3])
+static noinline_for_stack s64
+op_aperture(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
+	    const u64 args[3])
 {
 	struct {
 		struct pviommu_aperture_info info;
@@ -94,8 +98,9 @@ static s64 op_aperture(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
 		      sizeof(data.info) + holes_len);
 }
 
-static s64 op_events(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
-		     const u64 args[3])
+static noinline_for_stack s64
+op_events(struct kvm_vcpu *vcpu, struct pviommu_aperture *ap,
+	  const u64 args[3])
 {
 	unsigned int max = min_t(u64, args[1] / sizeof(struct pviommu_event),
 				 PVIOMMU_MAX_EVENTS);

@@ -46,6 +46,7 @@
 #include <linux/kvm_host.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/ratelimit.h>
 #include <linux/refcount.h>
 #include <linux/scatterlist.h>
@@ -265,8 +266,32 @@ void pviommu_vm_close(struct pviommu_vm *vm);
 int pviommu_vm_bind(struct pviommu_vm *vm, int vm_fd);
 struct pviommu_vm *pviommu_vm_get_by_kvm(struct kvm *kvm);
 bool pviommu_vm_tryget(struct pviommu_vm *vm);
-void pviommu_vm_put(struct pviommu_vm *vm);
-struct pviommu_aperture *pviommu_vm_aperture(struct pviommu_vm *vm, u32 id);
+
+/**
+ * pviommu_vm_put() - undo pviommu_vm_tryget() or pviommu_vm_get_by_kvm()
+ * @vm: not to be touched afterwards
+ */
+static inline void pviommu_vm_put(struct pviommu_vm *vm)
+{
+	if (refcount_dec_and_test(&vm->users))
+		complete(&vm->idle);
+}
+
+/**
+ * pviommu_vm_aperture() - find an aperture
+ * @vm: kept by the caller; its apertures live as long
+ * @id: aperture id, from anywhere
+ *
+ * Return: the aperture or NULL.
+ */
+static inline struct pviommu_aperture *
+pviommu_vm_aperture(struct pviommu_vm *vm, u32 id)
+{
+	/* Pairs with the release in ioctl_create_aperture(). */
+	if (id >= smp_load_acquire(&vm->nr_apertures))
+		return NULL;
+	return vm->apertures[array_index_nospec(id, PVIOMMU_MAX_APERTURES)];
+}
 
 /* hypercall.c */
 s64 pviommu_hypercall(struct kvm_vcpu *vcpu, u64 op, const u64 args[3]);

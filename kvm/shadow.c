@@ -9,12 +9,6 @@
 
 #include "shadow.h"
 
-/*
- * No more empty leaves than this: a guest must not make us allocate for a window
- * that it cannot fill.
- */
-#define SPARE_LEAVES	64
-
 /**
  * pviommu_shadow_becomes_spare() - nothing is mapped in a leaf
  * @ap: the aperture
@@ -73,14 +67,12 @@ void pviommu_shadow_free(struct pviommu_aperture *ap,
 }
 
 /**
- * pviommu_shadow_trim() - free spare leaves that are too many
- * @ap: the aperture, whose batch refers to no leaves any more
- *
- * No more work than the sync has made: it has added or emptied them all.
+ * pviommu_shadow_free_spare() - pviommu_shadow_trim(), if there is anything to do
+ * @ap: the aperture
  */
-void pviommu_shadow_trim(struct pviommu_aperture *ap)
+void pviommu_shadow_free_spare(struct pviommu_aperture *ap)
 {
-	while (ap->nr_spare_leaves > SPARE_LEAVES)
+	while (ap->nr_spare_leaves > PVIOMMU_SPARE_LEAVES)
 		pviommu_shadow_free(ap, list_first_entry(&ap->spare_leaves,
 							 struct pviommu_shadow_leaf,
 							 spare));

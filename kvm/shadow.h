@@ -68,11 +68,29 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 					       u64 index, gpa_t table);
 void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf);
-void pviommu_shadow_trim(struct pviommu_aperture *ap);
+void pviommu_shadow_free_spare(struct pviommu_aperture *ap);
 void pviommu_shadow_becomes_spare(struct pviommu_aperture *ap,
 				  struct pviommu_shadow_leaf *leaf);
 void pviommu_shadow_set_large(struct pviommu_aperture *ap,
 			      struct pviommu_shadow_leaf *leaf);
+
+/*
+ * No more empty leaves than this: a guest must not make us allocate for a window
+ * that it cannot fill.
+ */
+#define PVIOMMU_SPARE_LEAVES	64
+
+/**
+ * pviommu_shadow_trim() - free spare leaves that are too many
+ * @ap: the aperture, whose batch refers to no leaves any more
+ *
+ * No more work than the sync has made: it has added or emptied them all.
+ */
+static inline void pviommu_shadow_trim(struct pviommu_aperture *ap)
+{
+	if (unlikely(ap->nr_spare_leaves > PVIOMMU_SPARE_LEAVES))
+		pviommu_shadow_free_spare(ap);
+}
 
 /**
  * pviommu_shadow_set() - a page is mapped

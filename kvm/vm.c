@@ -66,17 +66,6 @@ bool pviommu_vm_tryget(struct pviommu_vm *vm)
 }
 
 /**
- * pviommu_vm_put() - undo pviommu_vm_tryget() or pviommu_vm_get_by_kvm()
- * @vm: not to be touched afterwards
- */
-void pviommu_vm_put(struct pviommu_vm *vm)
-{
-	if (refcount_dec_and_test(&vm->users))
-		complete(&vm->idle);
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_put);
-
-/**
  * pviommu_vm_get_by_kvm() - find a VM's pviommu
  * @kvm: the VM
  *
@@ -86,30 +75,15 @@ struct pviommu_vm *pviommu_vm_get_by_kvm(struct kvm *kvm)
 {
 	struct pviommu_vm *vm;
 
-	rcu_read_lock();
+	/* The flavour that takes no calls: every hypercall comes here. */
+	rcu_read_lock_sched();
 	vm = vm_lookup(kvm);
 	if (vm && !pviommu_vm_tryget(vm))
 		vm = NULL;
-	rcu_read_unlock();
+	rcu_read_unlock_sched();
 	return vm;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_get_by_kvm);
-
-/**
- * pviommu_vm_aperture() - find an aperture
- * @vm: kept by the caller; its apertures live as long
- * @id: aperture id, from anywhere
- *
- * Return: the aperture or NULL.
- */
-struct pviommu_aperture *pviommu_vm_aperture(struct pviommu_vm *vm, u32 id)
-{
-	/* Pairs with the release in ioctl_create_aperture(). */
-	if (id >= smp_load_acquire(&vm->nr_apertures))
-		return NULL;
-	return vm->apertures[array_index_nospec(id, PVIOMMU_MAX_APERTURES)];
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_aperture);
 
 /* Have @kvm's vCPUs find @vm. */
 VISIBLE_IF_KUNIT int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm)
