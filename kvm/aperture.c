@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 
 #include "pviommu.h"
+#include "table.h"
 
 /* What one hypercall may take out before it lets the vCPU look up. */
 #define DROP_MAX	(8 * PVIOMMU_SYNC_MAX_PAGES)
@@ -83,6 +84,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_destroy);
 static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
 {
 	u64 nleaves = DIV_ROUND_UP(ap->npages, PVIOMMU_ENTRIES_PER_LEAF);
+	struct pviommu_ram ram = {};
 	unsigned long hva;
 	s32 rc = 0;
 	u64 last;
@@ -92,7 +94,7 @@ static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
 		return PVIOMMU_RC_BAD_TABLE;
 
 	for (; gpa <= last && !rc; gpa += PAGE_SIZE)
-		rc = pviommu_table_hva(ap->vm->kvm, gpa, &hva);
+		rc = pviommu_table_hva(ap->vm->kvm, &ram, gpa, &hva);
 	return rc;
 }
 

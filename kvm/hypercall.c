@@ -9,6 +9,7 @@
 #include <linux/string.h>
 
 #include "pviommu.h"
+#include "table.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"

@@ -6,7 +6,7 @@
  *   vm.c		one VM's pviommu: from a vCPU to its apertures
  *   hypercall.c	what a guest can ask, and the answers
  *   aperture.c		an aperture: window, budget, life
- *   table.c		the guest's table, as memory
+ *   table.c		guest memory, and the guest's table in it; table.h
  *   sync.c		the table is compared with the shadow, and the hardware follows
  *   shadow.c		what is mapped, as memory
  *   domain.c		an aperture's IOMMU domain
@@ -77,6 +77,22 @@ static_assert(PAGE_SIZE == 4096);
 struct pviommu_aperture;
 struct pviommu_shadow_leaf;
 struct pviommu_sync_batch;
+
+/**
+ * struct pviommu_ram - guest RAM that one memslot brings
+ * @generation: of the memslots in which it was found: in others it is nothing
+ * @first: its first frame
+ * @npages: pages
+ * @hva: of @first, in the VMM
+ * @writable: the guest may write to it
+ */
+struct pviommu_ram {
+	u64 generation;
+	gfn_t first;
+	u64 npages;
+	unsigned long hva;
+	bool writable;
+};
 
 /**
  * struct pviommu_memlock - pages charged to a process's RLIMIT_MEMLOCK
@@ -206,6 +222,8 @@ struct pviommu_fault_source {
  * @directory: GPA of the guest's directory
  * @shadow: struct pviommu_shadow_leaf by window page / 512
  * @last_leaf: of @shadow, that was looked for last, or NULL
+ * @table_ram: where a part of the table was found last
+ * @data_ram: where a page to be mapped was found last
  * @nr_leaves: elements in @shadow
  * @spare_leaves: those in which nothing is mapped
  * @nr_spare_leaves: of them
@@ -237,6 +255,8 @@ struct pviommu_aperture {
 	gpa_t directory;
 	struct xarray shadow;
 	struct pviommu_shadow_leaf *last_leaf;
+	struct pviommu_ram table_ram;
+	struct pviommu_ram data_ram;
 	unsigned long nr_leaves;
 	struct list_head spare_leaves;
 	unsigned long nr_spare_leaves;
@@ -320,11 +340,6 @@ int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages);
 
 /* shadow.c; the rest is in shadow.h */
 void pviommu_shadow_forget(struct pviommu_aperture *ap);
-
-/* table.c */
-s32 pviommu_table_hva(struct kvm *kvm, gpa_t gpa, unsigned long *hva);
-s32 pviommu_table_read(struct kvm *kvm, gpa_t gpa, __le64 *to, unsigned int nr);
-s32 pviommu_no_ram(struct kvm *kvm, gpa_t gpa, size_t len);
 
 /* domain.c */
 void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,

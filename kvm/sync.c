@@ -41,6 +41,7 @@
 
 #include "pviommu.h"
 #include "shadow.h"
+#include "table.h"
 
 /*
  * Every pin of a small page takes GUP_PIN_COUNTING_BIAS of its 31-bit reference
@@ -149,37 +150,29 @@ static bool any_wanted(const __le64 *table, unsigned int nr)
 }
 
 /*
- * Read entries of one leaf, from window page @first on, into the batch. NULL and
- * 0 if there is nothing to be done with them: nothing is mapped, nothing wanted.
+ * Read entries of a leaf of the guest's that has no shadow yet. It gets one if something
+ * is wanted.
  */
-static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
-					     u64 first, unsigned int nr,
-					     bool unmap, s32 *rc)
+static noinline struct pviommu_shadow_leaf *
+read_new_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
 {
-	unsigned long at = first / LEAF_ENTRIES;
-	struct pviommu_shadow_leaf *leaf = pviommu_shadow_find(ap, at);
+	u64 at = first / LEAF_ENTRIES;
 	size_t offset = first % LEAF_ENTRIES * sizeof(__le64);
+	struct pviommu_shadow_leaf *leaf;
 	__le64 *table = ap->batch->table;
 	struct kvm *kvm = ap->vm->kvm;
 	__le64 gpa;
 
-	if (leaf) {
-		*rc = pviommu_table_read(kvm, leaf->table + offset, table, nr);
-		return leaf;
-	}
-
-	*rc = 0;
-	if (unmap)
-		return NULL;
-
-	*rc = pviommu_table_read(kvm, ap->directory + at * sizeof(gpa), &gpa, 1);
+	*rc = pviommu_table_read(kvm, &ap->table_ram,
+				 ap->directory + at * sizeof(gpa), &gpa, 1);
 	if (*rc || !gpa)
 		return NULL;
 	if (!PAGE_ALIGNED(le64_to_cpu(gpa))) {
 		*rc = PVIOMMU_RC_BAD_TABLE;
 		return NULL;
 	}
-	*rc = pviommu_table_read(kvm, le64_to_cpu(gpa) + offset, table, nr);
+	*rc = pviommu_table_read(kvm, &ap->table_ram, le64_to_cpu(gpa) + offset,
+				 table, nr);
 	if (*rc || !any_wanted(table, nr))
 		return NULL;
 
@@ -190,25 +183,46 @@ static struct pviommu_shadow_leaf *read_leaf(struct pviommu_aperture *ap,
 }
 
 /*
+ * Read entries of one leaf, from window page @first on, into the batch. NULL and
+ * 0 if there is nothing to be done with them: nothing is mapped, nothing wanted.
+ */
+static inline struct pviommu_shadow_leaf *
+read_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, bool unmap,
+	  s32 *rc)
+{
+	struct pviommu_shadow_leaf *leaf;
+	gpa_t gpa;
+
+	leaf = pviommu_shadow_find(ap, first / LEAF_ENTRIES);
+	if (leaf) {
+		gpa = leaf->table + first % LEAF_ENTRIES * sizeof(__le64);
+		*rc = pviommu_table_read(ap->vm->kvm, &ap->table_ram, gpa,
+					 ap->batch->table, nr);
+		return leaf;
+	}
+
+	*rc = 0;
+	return unmap ? NULL : read_new_leaf(ap, first, nr, rc);
+}
+
+/*
  * Where the memory behind an entry is in the VMM. @npages: how many pages from
  * there on lie side by side.
  */
-static s32 resolve(struct kvm *kvm, u64 entry, unsigned long *hva, u64 *npages)
+static inline s32 resolve(struct pviommu_aperture *ap, u64 entry,
+			  unsigned long *hva, u64 *npages)
 {
+	struct pviommu_ram *ram = &ap->data_ram;
 	gfn_t gfn = entry_gfn(entry);
-	struct kvm_memory_slot *slot = pviommu_memslot(kvm, gfn);
+	s32 rc = pviommu_ram_at(ap->vm->kvm, ram, gfn);
 
-	if (!slot)
-		return PVIOMMU_RC_NO_RAM;
-	if (slot->flags & KVM_MEMSLOT_INVALID)
-		return PVIOMMU_RC_RETRY;
-	if (!kvm_is_visible_memslot(slot) || kvm_slot_can_be_private(slot))
-		return PVIOMMU_RC_NO_RAM;
-	if ((entry & PVIOMMU_ENTRY_WRITE) && (slot->flags & KVM_MEM_READONLY))
+	if (rc)
+		return rc;
+	if ((entry & PVIOMMU_ENTRY_WRITE) && !ram->writable)
 		return PVIOMMU_RC_READ_ONLY;
 
-	*hva = __gfn_to_hva_memslot(slot, gfn);
-	*npages = slot->base_gfn + slot->npages - gfn;
+	*hva = pviommu_ram_hva(ram, gfn);
+	*npages = ram->first + ram->npages - gfn;
 	return 0;
 }
 
@@ -255,7 +269,7 @@ static void verify(struct pviommu_aperture *ap, struct sync_item *item)
 	if (shadow->generation == generation)
 		return;
 
-	item->rc = resolve(ap->vm->kvm, item->entry, &hva, &npages);
+	item->rc = resolve(ap, item->entry, &hva, &npages);
 	if (!item->rc) {
 		got = pin_user_pages_fast(hva, 1, gup_flags(item->entry), &page);
 		if (got != 1)
@@ -592,7 +606,7 @@ static unsigned int pin_side_by_side(struct pviommu_aperture *ap,
 	u64 side_by_side;
 	long got;
 
-	*rc = resolve(ap->vm->kvm, item->entry, &hva, &side_by_side);
+	*rc = resolve(ap, item->entry, &hva, &side_by_side);
 	if (*rc)
 		return 0;
 

@@ -212,6 +212,7 @@ static void leaf_that_cannot_be_read_keeps_its_pages(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 4, 0), 4);
 
 	ram->flags = KVM_MEMSLOT_INVALID;
+	fake_vm_new_generation(&fix->fake);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, 0), PVIOMMU_RC_RETRY);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, PVIOMMU_SYNC_UNMAP),
 			PVIOMMU_RC_RETRY);
@@ -219,6 +220,7 @@ static void leaf_that_cannot_be_read_keeps_its_pages(struct kunit *test)
 
 	/* For good: then there is no table that names them. */
 	ram->flags = KVM_MEM_READONLY;
+	fake_vm_new_generation(&fix->fake);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, 0), PVIOMMU_RC_BAD_TABLE);
 	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
 	ram->flags = 0;

@@ -3,6 +3,7 @@
  * Guest memory that tables are in.
  */
 #include "fixture.h"
+#include "../table.h"
 
 struct memory_case {
 	const char *name;
@@ -44,13 +45,16 @@ static void table_is_writable_ram(struct kunit *test)
 	const struct memory_case *c = test->param_value;
 	struct fixture *fix = test->priv;
 	struct kvm *kvm = fix->fake.kvm;
+	struct pviommu_ram ram = {};
 	unsigned long hva;
 	__le64 to[1];
 	int idx;
 
 	idx = srcu_read_lock(&kvm->srcu);
-	KUNIT_EXPECT_EQ(test, pviommu_table_hva(kvm, c->gpa, &hva), c->hva);
-	KUNIT_EXPECT_EQ(test, pviommu_table_read(kvm, c->gpa, to, 1), c->read);
+	KUNIT_EXPECT_EQ(test, pviommu_table_hva(kvm, &ram, c->gpa, &hva),
+			c->hva);
+	KUNIT_EXPECT_EQ(test, pviommu_table_read(kvm, &ram, c->gpa, to, 1),
+			c->read);
 	KUNIT_EXPECT_EQ(test, pviommu_no_ram(kvm, c->gpa, 16), c->no_ram);
 	srcu_read_unlock(&kvm->srcu, idx);
 }
@@ -60,6 +64,7 @@ static void elements_are_read_from_their_place(struct kunit *test)
 	struct fixture *fix = test->priv;
 	struct kvm *kvm = fix->fake.kvm;
 	__le64 *frame = fake_vm_frame(&fix->fake, 20);
+	struct pviommu_ram ram = {};
 	unsigned long hva = 0;
 	__le64 to[4] = {};
 	unsigned int i;
@@ -69,9 +74,10 @@ static void elements_are_read_from_their_place(struct kunit *test)
 		frame[i] = cpu_to_le64(0x1000000000000000ULL + i);
 
 	idx = srcu_read_lock(&kvm->srcu);
-	KUNIT_EXPECT_EQ(test, pviommu_table_read(kvm, FRAME(20, 509 * 8), to,
-						 3), 0);
-	KUNIT_EXPECT_EQ(test, pviommu_table_hva(kvm, FRAME(20, 8), &hva), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_table_read(kvm, &ram, FRAME(20, 509 * 8),
+						 to, 3), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_table_hva(kvm, &ram, FRAME(20, 8), &hva),
+			0);
 	srcu_read_unlock(&kvm->srcu, idx);
 	for (i = 0; i < 3; i++)
 		KUNIT_EXPECT_EQ(test, le64_to_cpu(to[i]),
