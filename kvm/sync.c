@@ -257,17 +257,14 @@ static bool passes(s32 rc)
  * The entry has not changed, but the memslots have: is the mapped page still the
  * one behind the frame?
  */
-static void verify(struct pviommu_aperture *ap, struct sync_item *item)
+static noinline void verify(struct pviommu_aperture *ap,
+			    struct sync_item *item, u64 generation)
 {
-	u64 generation = kvm_memslots(ap->vm->kvm)->generation;
 	struct pviommu_shadow *shadow = shadow_of(item);
 	unsigned long hva;
 	struct page *page;
 	u64 npages;
 	long got;
-
-	if (shadow->generation == generation)
-		return;
 
 	item->rc = resolve(ap, item->entry, &hva, &npages);
 	if (!item->rc) {
@@ -302,12 +299,13 @@ static bool is_hole(const struct pviommu_aperture *ap, u64 index)
 }
 
 /* Bring one entry into the batch. */
-static void collect_entry(struct pviommu_aperture *ap, u64 index,
-			  struct pviommu_shadow_leaf *leaf, u64 entry, s32 rc,
-			  bool unmap)
+static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
+				 struct pviommu_shadow_leaf *leaf, u64 entry,
+				 s32 rc, bool unmap)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
 	struct sync_item *item = &batch->items[batch->nr++];
+	u64 generation;
 
 	*item = (struct sync_item){
 		.index = index,
@@ -328,8 +326,11 @@ static void collect_entry(struct pviommu_aperture *ap, u64 index,
 	}
 
 	item->entry = entry & ENTRY_MASK;
-	if (!unmap && shadow_of(item)->entry == item->entry)
-		verify(ap, item);
+	if (unmap || shadow_of(item)->entry != item->entry)
+		return;
+	generation = kvm_memslots(ap->vm->kvm)->generation;
+	if (shadow_of(item)->generation != generation)
+		verify(ap, item, generation);
 }
 
 /*
@@ -402,7 +403,7 @@ static unsigned int mark_dirty(struct kvm *kvm, gfn_t gfn, u64 n)
 	return lost;
 }
 
-static int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
+static inline int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
 {
 	int ret = pviommu_memlock_charge(&ap->vm->memlock, nr);
 
@@ -411,7 +412,7 @@ static int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
 	return ret;
 }
 
-static void pins_released(struct pviommu_aperture *ap, unsigned int nr)
+static inline void pins_released(struct pviommu_aperture *ap, unsigned int nr)
 {
 	/* The usual case: all that was wanted was pinned. */
 	if (!nr)
@@ -596,10 +597,9 @@ static unsigned int limit_pins(struct page **pages, unsigned int n)
  * Pin what @item and those behind it name, as far as it lies side by side in the
  * VMM. Returns the number of pages, at most @max, or 0 and the reason.
  */
-static unsigned int pin_side_by_side(struct pviommu_aperture *ap,
-				     const struct sync_item *item,
-				     unsigned int max, struct page **pages,
-				     s32 *rc)
+static __always_inline unsigned int
+pin_side_by_side(struct pviommu_aperture *ap, const struct sync_item *item,
+		 unsigned int max, struct page **pages, s32 *rc)
 {
 	unsigned long hva;
 	unsigned int n = 1;
@@ -693,11 +693,11 @@ static bool pin_unit(struct pviommu_aperture *ap, const struct sync_item *item,
 /*
  * Pin and map a run: items from @item on, at most @max, that are neighbours in the
  * window and allow the same access. Returns the number of pages mapped, or 0 and
- * the reason.
+ * the reason. Compiled once more for a single page, where nearly nothing of it is left.
  */
-static unsigned int add_run(struct pviommu_aperture *ap,
-			    const struct sync_item *item, unsigned int max,
-			    s32 *rc)
+static __always_inline unsigned int
+__add_run(struct pviommu_aperture *ap, const struct sync_item *item,
+	  unsigned int max, s32 *rc)
 {
 	struct page **pages = ap->batch->pages;
 	u64 generation = kvm_memslots(ap->vm->kvm)->generation;
@@ -771,6 +771,13 @@ static unsigned int add_run(struct pviommu_aperture *ap,
 	return ret ? 0 : pinned;
 }
 
+static noinline unsigned int add_run(struct pviommu_aperture *ap,
+				     const struct sync_item *item,
+				     unsigned int max, s32 *rc)
+{
+	return __add_run(ap, item, max, rc);
+}
+
 /* Map what is wanted and not there. Returns the number of items processed. */
 static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
 {
@@ -802,7 +809,7 @@ static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
 	return i;
 }
 
-static s64 process(struct pviommu_aperture *ap, bool unmap)
+static noinline s64 process(struct pviommu_aperture *ap, bool unmap)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
 	unsigned int done = 0;
@@ -850,6 +857,30 @@ static bool range_ok(const struct pviommu_aperture *ap, u64 first, u64 count)
 	return first <= ap->npages && count <= ap->npages - first;
 }
 
+/*
+ * A single page, which is what guests ask for most. If it is to be mapped where nothing is,
+ * there is nothing to remove, and no run to look for: it is added at once.
+ */
+static s64 sync_page(struct pviommu_aperture *ap, u64 index)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+	struct sync_item *item = batch->items;
+	struct pviommu_shadow_leaf *leaf;
+	unsigned int done;
+	s32 rc;
+
+	leaf = read_leaf(ap, index, 1, false, &rc);
+	collect_entry(ap, index, leaf, le64_to_cpu(batch->table[0]), rc, false);
+	if (item->rc || !item->entry || shadow_of(item)->entry) {
+		batch->removes = must_go(item);
+		return process(ap, false);
+	}
+
+	done = __add_run(ap, item, 1, &rc);
+	ap->stats.sync_pages += done;
+	return done ? (s64)done : rc;
+}
+
 /**
  * pviommu_sync() - PVIOMMU_OP_SYNC
  * @ap: the aperture
@@ -864,12 +895,16 @@ static bool range_ok(const struct pviommu_aperture *ap, u64 first, u64 count)
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 {
 	bool unmap = flags & PVIOMMU_SYNC_UNMAP;
-	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+	s64 ret;
 
 	if ((flags & ~PVIOMMU_SYNC_UNMAP) || !range_ok(ap, first, count))
 		return PVIOMMU_RC_BAD_ARG;
 
-	if (sync_begin(ap)) {
+	if (!sync_begin(ap)) {
+		ret = PVIOMMU_RC_NOT_ENABLED;
+	} else if (count == 1 && !unmap) {
+		ret = sync_page(ap, first);
+	} else {
 		collect(ap, first, count, unmap);
 		ret = process(ap, unmap);
 	}
