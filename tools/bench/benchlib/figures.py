@@ -13,7 +13,8 @@ mmio_exits, io_exits, halt_exits, irq_exits    kinds of exits
 syncs, flushes, mapped, map_calls, unmapped, unmap_calls    of the host module, if it is used
 instructions         of the whole emulated machine meanwhile, in which nothing else works: the
                      guest's, KVM's, the host module's and the VMM's own; median of the rounds
-instruction_ratio    median of what each round took to the same round of plain
+instruction_ratio    median of what each round took to the same round of plain. Neither is given if
+                     what was counted is little beside what it takes to start the row's program
 instruction_spread   (largest - smallest) / median
 cpu_ns               what the threads of the VMM ran for
 ns                   time, in each round
@@ -67,12 +68,21 @@ def _counts(row):
     return {"ops": row["ops"], **found}
 
 
+# How far rounds may be apart, in parts of their median, to say anything.
+UNSURE = 0.5
+
+
+def _sure(row):
+    return bool(row["instructions"]) and 0 <= spread(row["instructions"]) <= UNSURE
+
+
 def _row(row, plain):
     times = ratios(row["ns"], plain["ns"])
     instructions = ratios(row["instructions"], plain["instructions"])
+    both = _sure(row) and _sure(plain)
     return _counts(row) | {
-        "instructions": _rounded(median(row["instructions"]), 0),
-        "instruction_ratio": _rounded(median(instructions)),
+        "instructions": _rounded(median(row["instructions"]), 0) if _sure(row) else None,
+        "instruction_ratio": _rounded(median(instructions)) if both else None,
         "instruction_spread": _rounded(spread(row["instructions"])),
         "ns": row["ns"],
         "time_ratio": _rounded(median(times)),
