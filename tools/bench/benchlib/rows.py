@@ -3,8 +3,6 @@
 
 import dataclasses
 
-BOOT = "boot"
-
 MIB = 1 << 20
 
 

@@ -212,18 +212,9 @@ def _plug(monitor, line):
 
 
 def _wake(monitor, spec):
-    """Helps over the emulator's fault, and says so; see Monitor.lost_interrupt().
-
-    With a clock that stands still nobody sleeps: a guest that waits for its VMM, which
-    waits for the interrupt, runs all the time.
-    """
+    """Helps over the emulator's fault, and says so; see Monitor.lost_interrupt()."""
     if monitor.lost_interrupt():
         common.progress(f"{spec.iommu}: the emulator lost an interrupt; woken up")
-        monitor.press_key()
-    elif spec.icount:
-        with (spec.run_dir / "silent").open("a") as log:
-            log.write(monitor.state() + "\n")
-        common.progress(f"{spec.iommu}: silent, maybe for a lost interrupt; woken up")
         monitor.press_key()
 
 
