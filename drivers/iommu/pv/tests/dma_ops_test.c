@@ -127,8 +127,11 @@ static u8 *device_sees(struct kunit *test, dma_addr_t addr)
 static dma_addr_t map(struct dma_test *t, size_t offset, size_t size,
 		      enum dma_data_direction dir)
 {
-	return dma_map_single_attrs(t->dev, t->buffer + offset, size, dir,
-				    DMA_ATTR_NO_WARN);
+	dma_addr_t addr = dma_map_single_attrs(t->dev, t->buffer + offset, size,
+					       dir, DMA_ATTR_NO_WARN);
+
+	/* CONFIG_DMA_API_DEBUG wants everybody to ask. */
+	return dma_mapping_error(t->dev, addr) ? DMA_MAPPING_ERROR : addr;
 }
 
 static void dma_set_aside_once(struct kunit *test)
