@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Job: guests whose driver copies what devices read and write (bounce), or all but large
-# buffers (hybrid). After features.sh.
+# buffers (hybrid). After guests.sh and features.sh.
 #
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
@@ -10,8 +10,9 @@
 # check_use MODE: disk and network in their modes.
 check_use() {
 	check "$1: the disk reads right" reads_right
-	guest_step write "$DATA_LENGTH" $((8 * MIB)) 7
-	guest_step written "$DATA_LENGTH" $((8 * MIB)) 7
+	# Behind what the guests before have written, which is still to be looked at.
+	guest_step write "$((DATA_LENGTH + WRITE_LENGTH))" "$WRITE_LENGTH" 7
+	guest_step written "$((DATA_LENGTH + WRITE_LENGTH))" "$WRITE_LENGTH" 7
 	guest_net
 	check "$1: the network's data is right" transfers_right
 }
