@@ -11,16 +11,18 @@ own_exits            what the guest asks host or VMM for: hypercalls, and access
 hypercalls           those that KVM saw, whoever answered them
 mmio_exits, io_exits, halt_exits, irq_exits    kinds of exits
 syncs, flushes, mapped, map_calls, unmapped, unmap_calls    of the host module, if it is used
+flushes_allowed      one for 250 mappings or 100 a second, whichever is more, and one for the
+                     measurement
 instructions         of the whole emulated machine meanwhile, in which nothing else works: the
-                     guest's, KVM's, the host module's and the VMM's own; median of the rounds
-instruction_ratio    median of what each round took to the same round of plain. Neither is given if
-                     what was counted is little beside what it takes to start the row's program
-instruction_spread   (largest - smallest) / median
+                     guest's, KVM's, the host module's and the VMM's own. The fewest of the
+                     rounds: the ticks of the clocks come on top of them, and the more of those
+                     the slower the machine is just then
+instruction_ratio    to plain's. Neither is given unless two rounds agree
+instruction_spread   (second fewest - fewest) / fewest
 cpu_ns               what the threads of the VMM ran for
 ns                   time, in each round
 time_ratio           median of what each round took to the same round of plain; _min, _max
-guest_cpu_ns         for which the guest's processor was not idle, with what it took to
-                     start; median
+guest_cpu_ns         for which the guest's processor was not idle; median
 """
 
 import statistics
@@ -43,9 +45,9 @@ def median(values):
 
 
 def spread(values):
-    """How far apart they are, in parts of their median."""
-    middle = median(values)
-    return (max(values) - min(values)) / middle if middle else None
+    """How far the two smallest are apart, in parts of the smaller; None if that says nothing."""
+    least = sorted(values)[:2]
+    return (least[1] - least[0]) / least[0] if len(least) == 2 and least[0] > 0 else None
 
 
 def ratios(values, base):
@@ -65,30 +67,41 @@ def _counts(row):
     own = [found[name] for name in ("hypercalls", "mmio_exits", "io_exits")]
     found["own_exits"] = None if None in own else _rounded(sum(own))
     found["cpu_ns"] = _rounded(each(row["counts"], "cpu_ns", row["ops"]), 0)
+    found["flushes_allowed"] = _flushes_allowed(row, found)
     return {"ops": row["ops"], **found}
 
 
-# How far rounds may be apart, in parts of their median, to say anything.
-UNSURE = 0.5
+def _flushes_allowed(row, found):
+    """A sync that flushes nothing has mapped something."""
+    if None in (found["syncs"], found["flushes"]) or not row["counted_ns"]:
+        return None
+    seconds = median(row["counted_ns"]) / 1e9
+    return _rounded(max((found["syncs"] - found["flushes"]) / 250, 100 * seconds)
+                    + 1 / row["ops"])
 
 
-def _sure(row):
-    return bool(row["instructions"]) and 0 <= spread(row["instructions"]) <= UNSURE
+# How far two rounds may be apart to agree.
+AGREED = 0.25
+
+
+def _instructions(row):
+    apart = spread(row["instructions"])
+    return min(row["instructions"]) if apart is not None and apart <= AGREED else None
 
 
 def _row(row, plain):
     times = ratios(row["ns"], plain["ns"])
-    instructions = ratios(row["instructions"], plain["instructions"])
-    both = _sure(row) and _sure(plain)
+    instructions, of_plain = _instructions(row), _instructions(plain)
     return _counts(row) | {
-        "instructions": _rounded(median(row["instructions"]), 0) if _sure(row) else None,
-        "instruction_ratio": _rounded(median(instructions)) if both else None,
+        "instructions": _rounded(instructions, 0),
+        "instruction_ratio": _rounded(instructions / of_plain) if instructions and of_plain
+        else None,
         "instruction_spread": _rounded(spread(row["instructions"])),
         "ns": row["ns"],
         "time_ratio": _rounded(median(times)),
         "time_ratio_min": _rounded(min(times, default=None)),
         "time_ratio_max": _rounded(max(times, default=None)),
-        "guest_cpu_ns": median(row["guest_cpu_ns"]),
+        "guest_cpu_ns": _rounded(median(row["guest_cpu_ns"]), 0),
     }
 
 
@@ -119,6 +132,17 @@ def work_peak(timeline, since_ms):
                default=None)
 
 
+def together(parts):
+    """{iommu: the parts of it as one}. What is not of a row is the first part's."""
+    found = {}
+    for part in parts:
+        whole = found.setdefault(part["iommu"], part)
+        for mode, measured in part["modes"].items() if whole is not part else ():
+            whole["modes"][mode]["rows"] |= measured["rows"]
+            whole["modes"][mode]["wrong"] += measured["wrong"]
+    return found
+
+
 def host(part):
     """The figures of one emulated host, from results.measured()."""
     plain = part["modes"][m.PLAIN]["rows"]
@@ -129,5 +153,6 @@ def host(part):
         "pinned": _pinned(measured),
         "verified": not measured["wrong"],
         "wrong": measured["wrong"],
+        "lost": measured["lost"],
         "timeline": [point[:2] for point in measured["timeline"]],
     } for mode, measured in part["modes"].items()}}

@@ -8,17 +8,21 @@
      "timeline": [[ms since the start of the VMM, pages pinned, KiB accounted], ...],
      "groups": {device of the guest: type of its IOMMU group},
      "wrong": [what the guest got wrong, ...],
+     "lost": how often the emulator has lost the guest, which was started again then,
      "rows": {row: {
          "counts": [{counter: its rise for the row's operations}, ...],
+         "counted_ns": [for one operation, in each of these rounds],
          "ns": [for one operation, in each round against the clock],
          "instructions": [of the whole machine for one operation, in each such round],
-         "guest_cpu_ns": [the same of the guest's processor]}}}}}
+         "guest_cpu_ns": [for which the guest's processor was not idle, the same]}}}}}
 
-What it takes to start a row's program is in no count: it runs twice, and the least that it
-can do is subtracted.
+What it takes to start a row's program is in no count: the guest says when its work begins
+and ends. What saying so takes is measured too, with the least that the program can do, and
+subtracted.
 """
 
 import dataclasses
+import statistics
 
 from riglib import guests as g, host
 
@@ -47,13 +51,17 @@ COUNTERS = {
 class Heard:
     """What the result lines say about one guest."""
     boot_ms: int | None = None
-    # By what was sampled: ("boot",) or (row, round, "start" | "least" | "all")
+    # By what was sampled: ("boot",) or (row, round, "begin" | "end")
     samples: dict = dataclasses.field(default_factory=dict)
     locked: dict = dataclasses.field(default_factory=dict)
-    # By row and round: [nanoseconds, busy nanoseconds]
-    times: dict = dataclasses.field(default_factory=dict)
-    # By row and round
+    # By row and round that was counted
+    counted_ns: dict = dataclasses.field(default_factory=dict)
+    # By row and round against the clock
+    ns: dict = dataclasses.field(default_factory=dict)
+    busy_ns: dict = dataclasses.field(default_factory=dict)
     instructions: dict = dataclasses.field(default_factory=dict)
+    # Seconds for which the guest had been busy when its work began
+    began: float | None = None
     # The rest that the guest said, line by line
     said: list = dataclasses.field(default_factory=list)
     written: list | None = None
@@ -67,8 +75,14 @@ class Heard:
 
 def _guest_line(guest, words):
     match words:
-        case ["fio" | "net_time", _, ns, busy] if guest.timed:
-            guest.times[guest.row] = [int(ns), int(busy)]
+        case ["mark", uptime, idle]:
+            busy = float(uptime) - float(idle)
+            if guest.began is None:
+                guest.began = busy
+            elif guest.timed:
+                guest.busy_ns[guest.row] = round((busy - guest.began) * 1e9)
+        case ["fio" | "net_time", _, ns]:
+            (guest.ns if guest.timed else guest.counted_ns)[guest.row] = int(ns)
         case ["pause", *_]:
             pass
         case [_, *_]:
@@ -85,10 +99,11 @@ def _host_line(guest, words):
             guest.samples[row, int(number), point] = _counted(pairs)
         case ["locked", _, point, pages, kib]:
             guest.locked[point] = [int(pages), int(kib)]
-        case ["instructions", _, count]:
+        case ["instructions", _, count] if guest.timed:
             guest.instructions[guest.row] = int(count)
         case ["row", _, row, what, number]:
             guest.row, guest.timed = (row, int(number)), what == "time"
+            guest.began = None
         case ["write", _, *numbers]:
             guest.written = [int(number) for number in numbers]
 
@@ -113,44 +128,46 @@ def parse(lines):
     return guests
 
 
-def rise(start, least, everything):
-    """How far each counter rose for the operations, without the start of the program."""
-    return {name: everything[name] - least[name] - (least[name] - start[name])
-            for name in everything}
-
-
-def _counts(guest, row):
+def _rises(guest, row):
+    """How far each counter rose in each round that was counted."""
     found = []
-    numbers = sorted(key[1] for key in guest.samples if key[0] == row and key[2] == "start")
-    for number in numbers:
-        points = [guest.samples.get((row, number, point))
-                  for point in ("start", "least", "all")]
-        if all(points):
-            found.append(rise(*points))
+    for key, begin in sorted((key, sample) for key, sample in guest.samples.items()
+                             if key[0] == row and key[-1] == "begin"):
+        end = guest.samples.get((*key[:-1], "end"))
+        if end:
+            found.append({name: end[name] - begin[name] for name in end if name in begin})
     return found
 
 
-def _least(guest, row):
-    """Instructions of the least that the row's program can do, or None."""
-    found = [guest.samples[row, number, "least"]["instructions"] - sample["instructions"]
-             for (name, number, point), sample in
-             ((key, sample) for key, sample in guest.samples.items() if len(key) == 3)
-             if name == row and point == "start" and (row, number, "least") in guest.samples]
-    return min(found, default=None)
+def _counts(guest, row):
+    least = _rises(guest, row.least)
+    usual = {name: statistics.median(counts[name] for counts in least)
+             for name in (least[0] if least else ())}
+    return [{name: counts[name] - usual[name] for name in counts if name in usual}
+            for counts in _rises(guest, row.name)]
+
+
+def _of_row(measured, row):
+    """What was measured of a row of that name, in the order of the rounds."""
+    return [value for (name, _), value in sorted(measured.items()) if name == row]
+
+
+def _beyond_least(measured, row, ops, usual):
+    """Of one operation in each round, without the least that the program can do; @usual is a
+    function that finds that among the rounds."""
+    least = _of_row(measured, row.least)
+    return [(value - usual(least)) / ops for value in _of_row(measured, row.name) if least]
 
 
 def _row(guest, row, ops):
-    """Time is taken of one operation more: that of the least that the program can do."""
-    times = [times for (name, _), times in sorted(guest.times.items()) if name == row]
-    least = _least(guest, row)
     return {
         "ops": ops,
         "counts": _counts(guest, row),
-        "ns": [ns // (ops + 1) for ns, _ in times],
-        "instructions": [] if least is None else
-        [(count - least) / ops
-         for (name, _), count in sorted(guest.instructions.items()) if name == row],
-        "guest_cpu_ns": [busy // (ops + 1) for _, busy in times],
+        # The program's own clock, which measures nothing else.
+        "counted_ns": [ns // (ops + row.extra) for ns in _of_row(guest.counted_ns, row.name)],
+        "ns": [ns // (ops + row.extra) for ns in _of_row(guest.ns, row.name)],
+        "instructions": _beyond_least(guest.instructions, row, ops, min),
+        "guest_cpu_ns": _beyond_least(guest.busy_ns, row, ops, statistics.median),
     }
 
 
@@ -207,8 +224,8 @@ def measured(part, spec, outcome):
             "timeline": _timeline(spec, mode.name),
             "groups": {words[0]: words[1] for words in guest.words("group")},
             "wrong": list(_wrong_data(guest, digest, spec.disks, moved)),
-            "rows": {row.name: _row(guest, row.name, part.ops[row.name])
-                     for row in part.rows},
+            "lost": outcome.values("lost").count([mode.name]),
+            "rows": {row.name: _row(guest, row, part.ops[row.name]) for row in part.rows},
         }
     leaked = outcome.values("leaked")
     if leaked != [["0"]]:

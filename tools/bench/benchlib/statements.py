@@ -34,6 +34,16 @@ def no_hypercalls(modes, mode):
                       figures)
 
 
+def few_flushes(modes, mode):
+    """The limit per second is the kernel's own: it flushes every 10 ms, if there is anything."""
+    figures = {row: [values.get("flushes"), values.get("flushes_allowed")]
+               for row, values in modes[mode]["rows"].items()}
+    figures = {row: pair for row, pair in figures.items() if None not in pair}
+    wrong = [row for row, (flushes, allowed) in figures.items() if flushes > allowed]
+    return _statement(f"{mode} flushes at most once for 250 mappings, or 100 times a second",
+                      wrong, figures)
+
+
 def verified(modes):
     figures = {mode: values["wrong"] for mode, values in modes.items()}
     return _statement("all data was right in every mode",
@@ -53,6 +63,8 @@ def judge(modes):
              if mode in modes and peer in modes]
     if "bounce" in modes:
         found.append(no_hypercalls(modes, "bounce"))
+    if "remap-lazy" in modes:
+        found.append(few_flushes(modes, "remap-lazy"))
     if all("wrong" in values for values in modes.values()):
         found.append(verified(modes))
     # Nothing is said of what was not measured.

@@ -6,7 +6,8 @@
 # file "rows". See benchlib/modes.py and benchlib/rows.py.
 #
 # The guests are started one after another and stay. Then they work in turns, first to
-# be counted, rig.counts times, then against the clock, rig.rounds times.
+# be counted, rig.counts times, then against the clock, rig.rounds times: unless
+# rig.turns=no, while nothing else runs on this machine.
 #
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
@@ -88,11 +89,24 @@ counters() {
 	)
 }
 
-# sample WORD...: the counters now. The guest stands still. Instructions come first: so
-# those of the sample itself are between any two.
+# sample WORD...: the counters now. The guest stands still.
 sample() {
-	instructions
-	result "sample $guest $* instructions $((instructions - began_instructions)) $(counters)"
+	result "sample $guest $* $(counters)"
+}
+
+# at_mark: the guest stands still, just before the work of a row or just after it, and
+# goes on when it is told. Its counters are sampled if $sampled says so; what that takes is
+# not among the instructions.
+at_mark() {
+	if [ -z "$began" ]; then
+		[ -z "$sampled" ] || sample "$sampled" begin
+		instructions
+		began=$instructions
+	else
+		instructions
+		result "instructions $guest $((instructions - began))"
+		[ -z "$sampled" ] || sample "$sampled" end
+	fi
 }
 
 # locked POINT: pages pinned since it was started and what is accounted to it.
@@ -145,6 +159,7 @@ hear() {
 		"$*") break ;;
 		verdict*) guest_failed "$line, but not: $*" ;;
 		"pause booted") return 1 ;;
+		mark*) at_mark && guest_tell ;;
 		esac
 		result "guest $guest $line"
 	done <>"$state/control.out"
@@ -158,15 +173,16 @@ work() {
 	hear "pause $1"
 }
 
-# do_row AMOUNT: the row in $step.
+# do_row: the row in $step.
 do_row() {
+	began=
 	peer=
 	case $step in
 	net_time*) peer=$NET_PEER ;;
 	esac
 	# Lists of words.
 	# shellcheck disable=SC2086
-	work $step "$1" $peer
+	work $step "$amount" $peer
 }
 
 # What no mode may do wrong.
@@ -227,7 +243,8 @@ start() {
 	work first_read || return
 	now_ms
 	result "boot $guest $((now_ms - began_ms))"
-	sample boot
+	instructions
+	sample boot instructions $((instructions - began_instructions))
 	sleep $REST_SECONDS
 	locked idle
 	work net "$GUEST_NET" "$NET_ADDRESS" || return
@@ -269,10 +286,10 @@ bring_up() {
 	done
 }
 
-# each_row COMMAND [ARGUMENT...]: for each row and each guest, with the row in $row, $step,
-# $least and $amount. What was begun with a guest that is lost is done again.
+# each_row COMMAND [ARGUMENT...]: for each row and each guest, with the row in $row, $step
+# and $amount. What was begun with a guest that is lost is done again.
 each_row() {
-	while IFS='|' read -r row step least amount; do
+	while IFS='|' read -r row step amount; do
 		for guest in $guests; do
 			guest_select "$guest"
 			while ! "$@" </dev/null; do
@@ -286,21 +303,15 @@ each_row() {
 # count_row ROUND
 count_row() {
 	result "row $guest $row count $1"
-	sample "$row" "$1" start
-	do_row "$least" || return
-	sample "$row" "$1" least
-	do_row "$amount" || return
-	sample "$row" "$1" all
+	sampled="$row $1"
+	do_row
 }
 
 # time_row ROUND
 time_row() {
 	result "row $guest $row time $1"
-	instructions
-	start=$instructions
-	do_row "$amount" || return
-	instructions
-	result "instructions $guest $((instructions - start))"
+	sampled=
+	do_row
 }
 
 losses=0
@@ -326,11 +337,11 @@ for round in $(seq "$(option counts)"); do
 done
 trace_end
 
-turn_begin
+[ "$(option turns)" = no ] || turn_begin
 for round in $(seq "$(option rounds)"); do
 	each_row time_row "$round"
 done
-turn_end
+[ "$(option turns)" = no ] || turn_end
 
 for guest in $guests; do
 	guest_select "$guest"

@@ -10,10 +10,11 @@
  *
  * Connects, has peer.py send so much, takes it that it sends, or sends it so many
  * messages of 64 bytes, one when the last has come back. Prints the nanoseconds that
- * this took.
+ * this took. Before and after it has the host look at its counters.
  */
 #include <arpa/inet.h>
 #include <err.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
@@ -29,6 +30,9 @@
 
 /* What the peer tells when it has all: an MD5. */
 #define ANSWER	33UL
+
+/* The control channel: see init. */
+#define CONTROL	7
 
 static char piece[PIECE];
 
@@ -107,13 +111,34 @@ static unsigned long now(void)
 	return t.tv_sec * 1000000000UL + t.tv_nsec;
 }
 
+/* As steps/bench.sh does for fio. */
+static void pause_for_host(void)
+{
+	char uptime[64], answer;
+	ssize_t n;
+	int fd;
+
+	fd = open("/proc/uptime", O_RDONLY);
+	n = fd < 0 ? -1 : read(fd, uptime, sizeof(uptime));
+	if (n < 0)
+		err(1, "/proc/uptime");
+	close(fd);
+	if (dprintf(CONTROL, "mark %.*s", (int)n, uptime) < 0)
+		err(1, "control channel");
+	do {
+		if (read(CONTROL, &answer, 1) != 1)
+			err(1, "control channel");
+	} while (answer != '\n');
+}
+
 static void measure(int fd, const char *what, unsigned long amount)
 {
 	const bool receives = !strcmp(what, "receive"), sends = !strcmp(what, "send");
-	unsigned long start;
+	unsigned long start, end;
 
 	/* The memory is there before it is used, so that no fault is measured. */
 	memset(piece, 0x5a, sizeof(piece));
+	pause_for_host();
 	start = now();
 	if (dprintf(fd, "%s %lu\n", receives ? "get" : sends ? "put" : "echo", amount) < 0)
 		err(1, "write");
@@ -125,7 +150,9 @@ static void measure(int fd, const char *what, unsigned long amount)
 	} else {
 		echo(fd, amount);
 	}
-	printf("%lu\n", now() - start);
+	end = now();
+	pause_for_host();
+	printf("%lu\n", end - start);
 }
 
 int main(int argc, char **argv)

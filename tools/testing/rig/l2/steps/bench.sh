@@ -1,8 +1,8 @@
 # shellcheck shell=dash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Steps of the guest: measured work. What took how long is in nanoseconds; "busy" is
-# what the processor was not idle for. Functions come from init.
+# Steps of the guest: measured work. What took how long is in nanoseconds. Functions come
+# from init.
 #
 # Variables come from disk.sh.
 # shellcheck disable=SC2154
@@ -10,8 +10,10 @@
 # Most of the scratch area of the disk.
 SCRATCH="--offset=64M --size=48M"
 
-# What /proc/uptime counts in.
-BUSY_NS=10000000
+# Just before fio's I/O and just after it: the host is told, with the times since the boot
+# and of idleness, and looks at its counters before it answers. A program of fio's shell.
+# shellcheck disable=SC2016
+MARK='read -r up idle </proc/uptime; echo "mark $up $idle" >&7; read -r go <&7'
 
 # step_load MODULE [OPTION...]
 step_load() {
@@ -25,21 +27,6 @@ step_first_read() {
 	must /rig/diskio cat "$disk" 0 4096 >/dev/null
 }
 
-# busy_now: for how long the processor has been busy, in $busy, in hundredths of seconds.
-busy_now() {
-	read -r up idle </proc/uptime
-	up=${up%.*}${up#*.}
-	idle=${idle%.*}${idle#*.}
-	busy=$((up - idle))
-}
-
-# say_busy NAME NS: since the last busy_now.
-say_busy() {
-	before=$busy
-	busy_now
-	say "$1 $2 $(((busy - before) * BUSY_NS))"
-}
-
 # run_fio OPTION...: on the scratch area. What it has found in $found, as its fields.
 run_fio() {
 	# A list of options.
@@ -47,14 +34,16 @@ run_fio() {
 	found=$(/rig/fio --name=fio --filename="$disk" --ioengine=libaio --direct=1 $SCRATCH \
 		--thread --randrepeat=1 --output-format=terse --terse-version=3 "$@") ||
 		end "failed: fio: $found"
+	# It also tells where it has put what MARK has printed: nothing.
+	found=$(echo "$found" | grep '^3;')
 	[ "$(echo "$found" | cut -d ';' -f 5)" = 0 ] || end "failed: fio: $found"
 }
 
 # step_fio KIND BLOCK DEPTH COUNT
 step_fio() {
 	wait_for disk find_disk
-	busy_now
-	run_fio --rw="$1" --bs="$2" --iodepth="$3" --number_ios="$4" --norandommap --io_size=64G
+	run_fio --rw="$1" --bs="$2" --iodepth="$3" --number_ios="$4" --norandommap --io_size=64G \
+		--exec_prerun="$MARK" --exec_postrun="$MARK"
 	# KiB and milliseconds, reading or writing.
 	case $1 in
 	*read) kib=6 ms=9 ;;
@@ -62,7 +51,7 @@ step_fio() {
 	esac
 	kib=$(echo "$found" | cut -d ';' -f "$kib")
 	ms=$(echo "$found" | cut -d ';' -f "$ms")
-	say_busy "fio $kib" $((ms * 1000000))
+	say "fio $kib $((ms * 1000000))"
 }
 
 # What fio writes it reads back right.
@@ -74,9 +63,8 @@ step_fio_verify() {
 
 # step_net_time receive|send|echo AMOUNT ADDRESS PORT
 step_net_time() {
-	busy_now
 	ns=$(must /rig/netio "$3" "$4" "$1" "$2")
-	say_busy "net_time $2" "$ns"
+	say "net_time $2 $ns"
 }
 
 # Says the most that was in use of the memory that swiotlb=force has DMA go through, if
