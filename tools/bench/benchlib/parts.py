@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The parts of a comparison: an emulated host for each IOMMU."""
+"""The parts of a comparison: an emulated host for each IOMMU, or for each group of rows."""
 
 import concurrent.futures
 import dataclasses
@@ -18,25 +18,33 @@ HOST_MIB = 1024
 # Seconds without a word from a guest, until which it is lost.
 SILENCE = 60
 
+# Emulated hosts at a time: as many as fit into this machine.
+AT_ONCE = 2
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
-    """@ops: {name of a row: operations in one measurement}"""
+    """@rows_of: what its rows have in common, or nothing
+    @ops: {name of a row: operations in one measurement}
+    @turns: does the other host stand still against the clock?
+    """
     iommu: str
+    rows_of: str
     modes: tuple
     rows: tuple
     ops: dict
     counts: int
     rounds: int
+    turns: bool
 
     @property
     def name(self):
-        return self.iommu
+        return "-".join(filter(None, (self.iommu, self.rows_of)))
 
     def options(self):
         """All that decides what comes out, as text."""
         return repr((self.iommu, self.modes, self.rows, sorted(self.ops.items()),
-                     self.counts, self.rounds))
+                     self.counts, self.rounds, self.turns))
 
 
 def _prepare(part, kernel, turn, again):
@@ -51,6 +59,7 @@ def _prepare(part, kernel, turn, again):
         memory_mib=HOST_MIB + len(part.modes) * GUEST_MIB, turn=turn,
         devices=tuple(count.prepare(run_dir, share)),
         append=f"rig.counts={part.counts} rig.rounds={part.rounds} "
+               f"rig.turns={'yes' if part.turns else 'no'} "
                f"rig.silence={int(common.seconds(SILENCE))}")
 
 
@@ -78,10 +87,7 @@ def _boot(part, kernel, turn):
 
 
 def run(parts, kernel, done):
-    """Runs @parts side by side; done(part, measured) is called as each is through.
-
-    While one measures the others stand still.
-    """
+    """Runs @parts, two side by side; done(part, measured) is called as each is through."""
     turn = turns.Turns()
 
     def one(part):
@@ -95,5 +101,5 @@ def run(parts, kernel, done):
         else:
             rundir.discard_bulk(pathlib.Path(spec.run_dir))
 
-    with concurrent.futures.ThreadPoolExecutor(max(1, len(parts))) as pool:
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(one, parts))

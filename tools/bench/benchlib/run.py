@@ -6,7 +6,7 @@ Writes out/bench.json:
 {"schema": 1, "commit", "kernel", "rounds",
  "failures": [...],
  "hosts": {iommu: {"modes": {mode: {
-     "groups", "boot", "rows", "pinned", "verified", "wrong", "timeline"}},
+     "groups", "boot", "rows", "pinned", "verified", "wrong", "lost", "timeline"}},
    "statements": [{"statement", "true", "wrong": [what contradicts it], "figures"}, ...]}}}
 
 "micro" of a host is {what: instructions of one call}: see micro.py.
@@ -45,15 +45,19 @@ class Size:
     """@scale: of a row's operations
     @counts: rounds in which exits are counted
     @rounds: against the clock, and of instructions
+    @turns: does one host stand still while the other is measured against the clock?
+    @grouped: is each group of rows a part of its own?
     """
     scale: float
     counts: int
     rounds: int
+    turns: bool
+    grouped: bool
 
 
 # Under half an hour, on two processors
-QUICK = Size(0.5, 1, 3)
-FULL = Size(4, 1, 9)
+QUICK = Size(0.5, 1, 3, turns=False, grouped=False)
+FULL = Size(1, 1, 5, turns=True, grouped=True)
 
 
 def add_options(parser):
@@ -76,12 +80,16 @@ def add_options(parser):
 def _parts(args, size):
     rows = tuple(row for row in r.ROWS if (row.name in args.rows if args.rows else
                                            args.full or not row.full))
-    scale = size.scale * args.scale
-    for iommu in args.iommu if GUESTS in args.kind else ():
-        yield parts.Part(
-            iommu=iommu, modes=m.choose(args.modes), rows=rows,
-            ops={row.name: max(1, round(row.ops * scale)) for row in rows},
-            counts=args.counts or size.counts, rounds=args.rounds or size.rounds)
+    groups = dict.fromkeys(row.group if size.grouped else "" for row in rows)
+    for group in groups if GUESTS in args.kind else ():
+        chosen = tuple(row for row in rows if not group or row.group == group)
+        scale = size.scale * args.scale
+        for iommu in args.iommu:
+            yield parts.Part(
+                iommu=iommu, rows_of=group, modes=m.choose(args.modes), rows=chosen,
+                ops={row.name: max(1, round(row.ops * scale)) for row in chosen},
+                counts=args.counts or size.counts, rounds=args.rounds or size.rounds,
+                turns=size.turns)
 
 
 def _sources():
@@ -146,8 +154,8 @@ def _commit():
 
 
 def _hosts(found, calls):
-    """@calls: {iommu: what single hypercalls cost}"""
-    measured = {part.iommu: values for part, values in found.items()}
+    """@found: of the parts, in their order; @calls: {iommu: what single hypercalls cost}"""
+    measured = figures.together(found)
     hosts = {}
     for iommu in dict.fromkeys([*measured, *calls]):
         of_host = figures.host(measured[iommu]) if iommu in measured else {"modes": {}}
@@ -187,7 +195,7 @@ def command(args):
     failures += [f"{part.name}: did not run" for part in wanted if part not in found]
     calls = _measure_micro(args.iommu, chosen) if MICRO in args.kind else {}
     failures += [failure for _, failed in calls.values() for failure in failed]
-    usable = {part: measured for part, measured in found.items() if not measured["failures"]}
+    usable = [found[part] for part in wanted if part in found and not found[part]["failures"]]
     hosts = _hosts(usable, {iommu: found for iommu, (found, _) in calls.items()})
     results = {
         "schema": 1, "commit": commit, "kernel": chosen.release,
