@@ -15,9 +15,20 @@
 #define ENTRY_PERM	(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
 #define ENTRY_MASK	(ENTRY_PERM | PVIOMMU_ENTRY_LARGE | PVIOMMU_ENTRY_GFN)
 
+/*
+ * Marks in the shadow, beside ENTRY_MASK, from the clearing of PTEs to the flush and what
+ * follows it: the page is to be unpinned then; or the IOMMU driver has failed with it.
+ * The aperture's lock is held all the time, so only a removal sees them.
+ */
+#define SHADOW_GOING	BIT_ULL(63)
+#define SHADOW_FAILED	BIT_ULL(62)
+#define SHADOW_MARKS	(SHADOW_GOING | SHADOW_FAILED)
+static_assert(!(SHADOW_MARKS & ENTRY_MASK));
+
 /**
  * struct pviommu_shadow - what is mapped at one window page
- * @entry: ENTRY_MASK bits that it was mapped for; 0 if nothing is mapped
+ * @entry: ENTRY_MASK bits that it was mapped for, and SHADOW_MARKS; 0 if nothing is
+ *	mapped
  * @generation: of the memslots when @page was found to be behind the frame
  * @page: pinned
  */

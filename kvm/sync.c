@@ -76,15 +76,21 @@ struct sync_item {
 };
 
 /**
- * struct gone - pages that were unmapped and are to be unpinned
- * @entry: that the first of them was mapped for; the others follow it
- * @page: the first
- * @n: number of pages, side by side in the guest and in memory
+ * struct removal - pages that go, with one flush
+ * @gather: for the IOMMU core
+ * @lo: first window page of them
+ * @hi: behind the last one; below @lo if there is none
+ * @large: large leaves among them
+ * @max_large: no more than so many
+ * @unpinned: pages that were unpinned
  */
-struct gone {
-	u64 entry;
-	struct page *page;
-	unsigned int n;
+struct removal {
+	struct iommu_iotlb_gather gather;
+	u64 lo;
+	u64 hi;
+	unsigned int large;
+	unsigned int max_large;
+	unsigned int unpinned;
 };
 
 /**
@@ -94,8 +100,6 @@ struct gone {
  * @items: in the order in which the guest named them
  * @table: entries as read
  * @pages: pages being pinned
- * @nr_gone: number of @gone
- * @gone: what has been unmapped and is pinned still
  * @ranges: SYNC_LIST's array as read
  */
 struct pviommu_sync_batch {
@@ -104,8 +108,6 @@ struct pviommu_sync_batch {
 	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
 	__le64 table[LEAF_ENTRIES];
 	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
-	unsigned int nr_gone;
-	struct gone gone[PVIOMMU_SYNC_MAX_PAGES];
 	struct pviommu_range ranges[PVIOMMU_SYNC_MAX_RANGES];
 };
 
@@ -131,8 +133,7 @@ static bool must_go(const struct sync_item *item)
 {
 	const struct pviommu_shadow *shadow;
 
-	/* The IOMMU driver has failed with it already. */
-	if (!item->leaf || item->rc == PVIOMMU_RC_HOST_ERROR)
+	if (!item->leaf)
 		return false;
 	shadow = shadow_of(item);
 	return shadow->entry && (shadow->entry != item->entry || item->stale);
@@ -421,34 +422,132 @@ static inline void pins_released(struct pviommu_aperture *ap, unsigned int nr)
 	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
 }
 
-/* Returns the number of pages that were gone. */
-static unsigned int unpin_gone(struct pviommu_aperture *ap)
+static void removal_init(struct removal *removal, unsigned int max_large)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
-	unsigned int i, lost, pages = 0;
-
-	for (i = 0; i < batch->nr_gone; i++) {
-		const struct gone *gone = &batch->gone[i];
-		bool write = gone->entry & PVIOMMU_ENTRY_WRITE;
-
-		if (write) {
-			lost = mark_dirty(ap->vm->kvm, entry_gfn(gone->entry),
-					  gone->n);
-			if (lost)
-				atomic64_add(lost, &ap->vm->dirty_lost);
-		}
-		unpin_user_page_range_dirty_lock(gone->page, gone->n, write);
-		pages += gone->n;
-	}
-	batch->nr_gone = 0;
-	pins_released(ap, pages);
-	return pages;
+	removal->lo = U64_MAX;
+	removal->hi = 0;
+	removal->large = 0;
+	removal->max_large = max_large;
+	removal->unpinned = 0;
 }
 
 /*
- * Number of items from @i on that go, and are neighbours: all in one large leaf, or
- * none in any.
+ * The first step: clear the PTEs of @n pages from window page @index on, all of them
+ * mapped and without a mark, all in @leaf; if that is large, of all its pages. They
+ * are marked. False if there are too many large leaves: nothing was done.
  */
+static bool removal_clear(struct pviommu_aperture *ap, struct removal *removal,
+			  struct pviommu_shadow_leaf *leaf, u64 index,
+			  unsigned int n)
+{
+	struct pviommu_shadow *shadow;
+	unsigned int named = n, i;
+	u64 mark = SHADOW_GOING;
+
+	if (leaf->large) {
+		if (removal->large++ == removal->max_large)
+			return false;
+		index -= index % LEAF_ENTRIES;
+		n = LEAF_ENTRIES;
+	}
+
+	if (removal->lo > removal->hi)
+		pviommu_domain_unmap_begin(&ap->domain, &removal->gather);
+	ap->stats.unmap_calls++;
+	removal->lo = min(removal->lo, index);
+	removal->hi = max(removal->hi, index + n);
+	/* Still reachable for all we know: stays pinned. */
+	if (!pviommu_domain_unmap(&ap->domain, pviommu_iova(ap, index),
+				  (size_t)n << PAGE_SHIFT, &removal->gather))
+		mark = SHADOW_FAILED;
+	else if (leaf->large && named < LEAF_ENTRIES)
+		ap->stats.large_broken++;
+
+	shadow = &leaf->entries[index % LEAF_ENTRIES];
+	for (i = 0; i < n; i++)
+		shadow[i].entry |= mark;
+	return true;
+}
+
+/* The second step. False if there is nothing to be flushed, nor for the third. */
+static bool removal_flush(struct pviommu_aperture *ap, struct removal *removal)
+{
+	if (removal->lo > removal->hi)
+		return false;
+
+	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, removal->lo),
+			     (removal->hi - removal->lo) << PAGE_SHIFT,
+			     &removal->gather);
+	ap->stats.flushes++;
+	return true;
+}
+
+/* @n pages, which follow each other in the window, in the guest and in memory. */
+static void unpin(struct pviommu_aperture *ap, struct removal *removal,
+		  struct pviommu_shadow_leaf *leaf,
+		  struct pviommu_shadow *shadow, unsigned int n)
+{
+	bool write = shadow->entry & PVIOMMU_ENTRY_WRITE;
+	unsigned int lost, i;
+
+	if (write) {
+		lost = mark_dirty(ap->vm->kvm, entry_gfn(shadow->entry), n);
+		if (lost)
+			atomic64_add(lost, &ap->vm->dirty_lost);
+	}
+	unpin_user_page_range_dirty_lock(shadow->page, n, write);
+	removal->unpinned += n;
+	for (i = 0; i < n; i++)
+		pviommu_shadow_clear(ap, leaf, &shadow[i]);
+}
+
+/* Is @shadow[@n] what comes after those from @shadow on, with the same marks? */
+static bool follows(const struct pviommu_shadow *shadow, unsigned int n)
+{
+	return shadow[n].entry == shadow->entry + ((u64)n << PAGE_SHIFT) &&
+	       page_to_pfn(shadow[n].page) == page_to_pfn(shadow->page) + n;
+}
+
+/*
+ * The third step: unpin, and forget, what is marked of @n pages from window page
+ * @index on, all in @leaf; if that is large, all of it. No mark is left. Returns the
+ * number of pages before the first that could not be unmapped.
+ */
+static unsigned int removal_unpin(struct pviommu_aperture *ap,
+				  struct removal *removal,
+				  struct pviommu_shadow_leaf *leaf, u64 index,
+				  unsigned int n)
+{
+	struct pviommu_shadow *shadow = &leaf->entries[index % LEAF_ENTRIES];
+	unsigned int named = n, ok = n, i, run;
+
+	/* Nothing is known of any of its pages, either. */
+	if (leaf->large) {
+		shadow = leaf->entries;
+		n = LEAF_ENTRIES;
+	}
+	for (i = 0; i < n; i += run) {
+		run = 1;
+		if (shadow[i].entry & SHADOW_FAILED) {
+			shadow[i].entry &= ~SHADOW_FAILED;
+			ok = min(ok, i);
+		} else if (shadow[i].entry & SHADOW_GOING) {
+			while (i + run < n && follows(&shadow[i], run))
+				run++;
+			unpin(ap, removal, leaf, &shadow[i], run);
+		}
+	}
+	return min(ok, named);
+}
+
+/* After the last of those, without a step between. */
+static void removal_end(struct pviommu_aperture *ap, struct removal *removal)
+{
+	pins_released(ap, removal->unpinned);
+	ap->stats.unmapped += removal->unpinned;
+}
+
+/* Number of items from @i on that go, and are neighbours in one leaf. */
 static unsigned int removal_run(struct pviommu_sync_batch *batch,
 				unsigned int i)
 {
@@ -456,117 +555,60 @@ static unsigned int removal_run(struct pviommu_sync_batch *batch,
 	unsigned int n = 0;
 
 	while (i + n < batch->nr && item[n].index == item->index + n &&
-	       must_go(&item[n]) &&
-	       (item[n].leaf == item->leaf ||
-		(!item->leaf->large && !item[n].leaf->large)))
+	       item[n].leaf == item->leaf && must_go(&item[n]) &&
+	       !(shadow_of(&item[n])->entry & SHADOW_MARKS))
 		n++;
 	return n;
 }
 
-/* Is what @shadow says the next page after those in @gone? */
-static bool follows(const struct gone *gone, const struct pviommu_shadow *shadow)
+/* Number of items from @i on that are neighbours in one leaf. */
+static unsigned int neighbours(struct pviommu_sync_batch *batch, unsigned int i)
 {
-	return shadow->entry == gone->entry + ((u64)gone->n << PAGE_SHIFT) &&
-	       page_to_pfn(shadow->page) == page_to_pfn(gone->page) + gone->n;
+	const struct sync_item *item = &batch->items[i];
+	unsigned int n = 1;
+
+	while (i + n < batch->nr && item[n].index == item->index + n &&
+	       item[n].leaf == item->leaf)
+		n++;
+	return n;
 }
 
 /*
- * Takes pages of one leaf, which are unmapped, out of the shadow. They are one large
- * leaf, or one page.
- */
-static inline void pages_gone(struct pviommu_aperture *ap,
-			      struct pviommu_shadow_leaf *leaf, u64 index,
-			      unsigned int n)
-{
-	struct pviommu_shadow *shadow = &leaf->entries[index % LEAF_ENTRIES];
-	struct pviommu_sync_batch *batch = ap->batch;
-	struct gone *last = &batch->gone[batch->nr_gone];
-	unsigned int i;
-
-	if (batch->nr_gone && follows(last - 1, shadow)) {
-		last[-1].n += n;
-	} else {
-		*last = (struct gone){ shadow->entry, shadow->page, n };
-		batch->nr_gone++;
-	}
-	for (i = 0; i < n; i++)
-		pviommu_shadow_clear(ap, leaf, &shadow[i]);
-}
-
-/* Still reachable for all we know: stays pinned. */
-static void removal_failed(struct pviommu_sync_batch *batch, unsigned int i,
-			   unsigned int n)
-{
-	struct sync_item *item = &batch->items[i];
-	unsigned int j;
-
-	for (j = 0; j < n; j++)
-		item[j].rc = PVIOMMU_RC_HOST_ERROR;
-	if (!item->leaf->large)
-		return;
-	/* Nor is anything known of the others in a large leaf. */
-	for (j = 0; j < batch->nr; j++) {
-		if (batch->items[j].leaf == item->leaf)
-			batch->items[j].rc = PVIOMMU_RC_HOST_ERROR;
-	}
-}
-
-/*
- * Clear PTEs, flush, unpin: never in another order. A large leaf goes as a whole; what
- * of it is wanted still, and is in the batch, comes back in small pages.
+ * A large leaf goes as a whole; what of it is wanted still, and is in the batch, comes
+ * back in small pages.
  */
 static void remove_changed(struct pviommu_aperture *ap)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
-	struct iommu_iotlb_gather gather;
-	unsigned int large_gone = 0;
-	u64 lo = U64_MAX, hi = 0;
-	unsigned int i, j, n;
+	struct removal removal;
+	unsigned int i, n, ok;
 
+	removal_init(&removal, MAX_LARGE_GONE);
 	for (i = 0; i < batch->nr; i += max(n, 1U)) {
-		struct sync_item *item = &batch->items[i];
-		struct pviommu_shadow_leaf *leaf = item->leaf;
-		u64 first = item->index;
-		unsigned int count;
-		bool large;
+		const struct sync_item *item = &batch->items[i];
 
 		n = removal_run(batch, i);
-		if (!n)
-			continue;
-
-		large = leaf->large;
-		if (large && large_gone++ == MAX_LARGE_GONE) {
+		if (n && !removal_clear(ap, &removal, item->leaf, item->index,
+					n)) {
 			batch->nr = i;
 			break;
 		}
-		first -= large ? first % LEAF_ENTRIES : 0;
-		count = large ? LEAF_ENTRIES : n;
-
-		if (lo > hi)
-			pviommu_domain_unmap_begin(&ap->domain, &gather);
-		ap->stats.unmap_calls++;
-		lo = min(lo, first);
-		hi = max(hi, first + count);
-		if (!pviommu_domain_unmap(&ap->domain, pviommu_iova(ap, first),
-					  (size_t)count << PAGE_SHIFT, &gather)) {
-			removal_failed(batch, i, n);
-			continue;
-		}
-		if (large) {
-			ap->stats.large_broken += n < LEAF_ENTRIES;
-			pages_gone(ap, leaf, first, count);
-			continue;
-		}
-		for (j = 0; j < n; j++)
-			pages_gone(ap, item[j].leaf, first + j, 1);
 	}
-	if (lo > hi)
+	if (!removal_flush(ap, &removal))
 		return;
 
-	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, lo),
-			     (hi - lo) << PAGE_SHIFT, &gather);
-	ap->stats.flushes++;
-	ap->stats.unmapped += unpin_gone(ap);
+	for (i = 0; i < batch->nr; i += n) {
+		const struct sync_item *item = &batch->items[i];
+
+		n = neighbours(batch, i);
+		if (!item->leaf)
+			continue;
+		ok = removal_unpin(ap, &removal, item->leaf, item->index, n);
+		/* It ends there, whatever comes behind. */
+		if (ok < n)
+			batch->items[i + ok].rc = PVIOMMU_RC_HOST_ERROR;
+	}
+	removal_end(ap, &removal);
 }
 
 /* Must item @i be mapped, and can that be done in one call with those from @first on? */
@@ -961,6 +1003,33 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_list);
 
+static bool is_mapped(const struct pviommu_shadow_leaf *leaf, unsigned int i)
+{
+	return leaf->entries[i].entry;
+}
+
+/* Take out all of a leaf. */
+static void remove_leaf(struct pviommu_aperture *ap,
+			struct pviommu_shadow_leaf *leaf)
+{
+	u64 index = (u64)leaf->at * LEAF_ENTRIES;
+	struct removal removal;
+	unsigned int i, n;
+
+	removal_init(&removal, 1);
+	for (i = 0; i < LEAF_ENTRIES; i += max(n, 1U)) {
+		n = 0;
+		while (i + n < LEAF_ENTRIES && is_mapped(leaf, i + n))
+			n++;
+		if (n)
+			removal_clear(ap, &removal, leaf, index + i, n);
+	}
+	if (!removal_flush(ap, &removal))
+		return;
+	removal_unpin(ap, &removal, leaf, index, LEAF_ENTRIES);
+	removal_end(ap, &removal);
+}
+
 /**
  * pviommu_sync_drop() - take out what is mapped, and forget the table
  * @ap: the aperture, not enabled
@@ -971,7 +1040,6 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_list);
  */
 bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
 	struct pviommu_shadow_leaf *leaf;
 	unsigned long dropped = 0;
 	bool more = false;
@@ -982,22 +1050,16 @@ bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
 
 	idx = srcu_read_lock(&ap->vm->kvm->srcu);
 	xa_for_each(&ap->shadow, at, leaf) {
-		unsigned int i;
+		unsigned int had;
 
 		more = dropped >= max;
 		if (more)
 			break;
 
-		batch->nr = 0;
-		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
-			if (leaf->entries[i].entry)
-				batch->items[batch->nr++] = (struct sync_item){
-					.index = (u64)at * LEAF_ENTRIES + i,
-					.leaf = leaf,
-				};
-		}
-		remove_changed(ap);
-		dropped += batch->nr - leaf->nr;
+		had = leaf->nr;
+		if (had)
+			remove_leaf(ap, leaf);
+		dropped += had - leaf->nr;
 
 		/* What the IOMMU driver failed to unmap stays pinned. */
 		if (!leaf->nr) {
@@ -1018,24 +1080,26 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_drop);
 void pviommu_sync_abandon(struct pviommu_aperture *ap)
 {
 	struct pviommu_shadow_leaf *leaf;
+	struct removal removal;
 	unsigned long at;
 	int idx;
 
 	lockdep_assert_held(&ap->lock);
 
+	removal_init(&removal, 0);
 	idx = srcu_read_lock(&ap->vm->kvm->srcu);
 	xa_for_each(&ap->shadow, at, leaf) {
 		unsigned int i;
 
 		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
-			if (!leaf->entries[i].entry)
-				continue;
-			pages_gone(ap, leaf, i, 1);
+			if (is_mapped(leaf, i))
+				leaf->entries[i].entry |= SHADOW_GOING;
 		}
-		unpin_gone(ap);
+		removal_unpin(ap, &removal, leaf, 0, LEAF_ENTRIES);
 		pviommu_shadow_free(ap, leaf);
 	}
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+	pins_released(ap, removal.unpinned);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_abandon);
 
