@@ -101,7 +101,7 @@ static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
 static s64 disable_some(struct pviommu_aperture *ap)
 {
 	WRITE_ONCE(ap->enabled, false);
-	if (pviommu_sync_drop(ap, DROP_MAX))
+	if (pviommu_remove_all(ap, DROP_MAX))
 		return PVIOMMU_RC_RETRY;
 	pviommu_memlock_trim(&ap->vm->memlock);
 	/* What the IOMMU driver failed to unmap. */

@@ -443,7 +443,7 @@ static void device_leave(struct pviommu_device *dev)
 	if (list_empty(&ap->devices)) {
 		pviommu_aperture_drop_all(ap);
 		pviommu_group_last_left(ap);
-		pviommu_sync_abandon(ap);
+		pviommu_remove_abandoned(ap);
 		/* Another device may come to the same place. */
 		pviommu_fault_forget(ap);
 	}

@@ -175,12 +175,12 @@ static int ioctl_mark_dirty(struct pviommu_vm *vm, union ioctl_buffer *buf)
 	cmd->out_pages = 0;
 	if (cmd->aperture_id == PVIOMMU_APERTURE_ALL) {
 		for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
-			ret = pviommu_sync_mark_dirty(ap, &cmd->out_pages) ?: ret;
+			ret = pviommu_dirty_mark_mapped(ap, &cmd->out_pages) ?: ret;
 	} else {
 		ap = pviommu_vm_aperture(vm, cmd->aperture_id);
 		if (!ap)
 			return -ENOENT;
-		ret = pviommu_sync_mark_dirty(ap, &cmd->out_pages);
+		ret = pviommu_dirty_mark_mapped(ap, &cmd->out_pages);
 	}
 	cmd->out_lost = atomic64_read(&vm->dirty_lost);
 	return ret;

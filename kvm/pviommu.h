@@ -8,6 +8,8 @@
  *   aperture.c		an aperture: window, budget, life
  *   table.c		guest memory, and the guest's table in it; table.h
  *   sync.c		the table is compared with the shadow, and the hardware follows
+ *   remove.c		what must not be mapped any more: cleared, flushed, unpinned
+ *   dirty.c		KVM's log of what devices have written
  *   shadow.c		what is mapped, as memory
  *   domain.c		an aperture's IOMMU domain
  *   device.c		devices: taken from VFIO, and left blocked
@@ -334,9 +336,14 @@ struct pviommu_sync_batch *pviommu_sync_batch_alloc(void);
 void pviommu_sync_batch_free(struct pviommu_sync_batch *batch);
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags);
 s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
-bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max);
-void pviommu_sync_abandon(struct pviommu_aperture *ap);
-int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages);
+
+/* remove.c; the rest is in remove.h */
+bool pviommu_remove_all(struct pviommu_aperture *ap, unsigned long max);
+void pviommu_remove_abandoned(struct pviommu_aperture *ap);
+
+/* dirty.c */
+unsigned int pviommu_dirty_mark(struct kvm *kvm, gfn_t gfn, u64 n);
+int pviommu_dirty_mark_mapped(struct pviommu_aperture *ap, u64 *pages);
 
 /* shadow.c; the rest is in shadow.h */
 void pviommu_shadow_forget(struct pviommu_aperture *ap);

@@ -12,8 +12,8 @@
  *		guest memory is not looked at again. An entry that is refused
  *		counts as unmapped, with the reason kept beside it; what cannot
  *		be told just now stays as it is.
- *   remove	whatever differs from the shadow: clear the PTEs, flush the IOTLB
- *		once for the batch, unpin, in this order.
+ *   remove	whatever differs from the shadow, with one flush of the IOTLB for the
+ *		batch; see remove.c.
  *   add	pin and map what is wanted and not there, in runs.
  *   answer	how many pages were processed before the first that was refused.
  *
@@ -40,6 +40,7 @@
 #include <linux/slab.h>
 
 #include "pviommu.h"
+#include "remove.h"
 #include "shadow.h"
 #include "table.h"
 
@@ -49,9 +50,6 @@
  * honest guest needs, far less than what overflows.
  */
 #define MAX_PAGE_REFS	(65536 * GUP_PIN_COUNTING_BIAS)
-
-/* Pages that freeing a leaf of the shadow counts for, where time is bounded. */
-#define LEAF_COST	16
 
 /*
  * A page that goes takes its large leaf with it, and one call can name pages of many.
@@ -73,24 +71,6 @@ struct sync_item {
 	struct pviommu_shadow_leaf *leaf;
 	s32 rc;
 	bool stale;
-};
-
-/**
- * struct removal - pages that go, with one flush
- * @gather: for the IOMMU core
- * @lo: first window page of them
- * @hi: behind the last one; below @lo if there is none
- * @large: large leaves among them
- * @max_large: no more than so many
- * @unpinned: pages that were unpinned
- */
-struct removal {
-	struct iommu_iotlb_gather gather;
-	u64 lo;
-	u64 hi;
-	unsigned int large;
-	unsigned int max_large;
-	unsigned int unpinned;
 };
 
 /**
@@ -373,37 +353,6 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 	return true;
 }
 
-static void log_dirty(struct kvm_memory_slot *slot, gfn_t gfn, u64 n)
-{
-	u64 first = gfn - slot->base_gfn, i;
-
-	for (i = first; slot->dirty_bitmap && i < first + n; i++)
-		set_bit_le(i, slot->dirty_bitmap);
-}
-
-/*
- * KVM's own mark_page_dirty() wants a running vCPU, and there is none when the
- * file is closed or the VM reset. VMs with a dirty ring are refused, so the bitmap
- * is all there is. Returns how many of the @n pages no log takes.
- */
-static unsigned int mark_dirty(struct kvm *kvm, gfn_t gfn, u64 n)
-{
-	struct kvm_memory_slot *slot;
-	unsigned int lost = 0;
-	u64 here;
-
-	for (; n; gfn += here, n -= here) {
-		slot = pviommu_memslot(kvm, gfn);
-		here = slot ? min(n, slot->base_gfn + slot->npages - gfn) : 1;
-		/* Not if it is deleted, or about to be, with its bitmap. */
-		if (!slot || slot->flags & KVM_MEMSLOT_INVALID)
-			lost += here;
-		if (slot && kvm_slot_dirty_track_enabled(slot))
-			log_dirty(slot, gfn, here);
-	}
-	return lost;
-}
-
 static inline int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
 {
 	int ret = pviommu_memlock_charge(&ap->vm->memlock, nr);
@@ -411,140 +360,6 @@ static inline int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
 	if (!ret)
 		ap->pinned += nr;
 	return ret;
-}
-
-static inline void pins_released(struct pviommu_aperture *ap, unsigned int nr)
-{
-	/* The usual case: all that was wanted was pinned. */
-	if (!nr)
-		return;
-	ap->pinned -= nr;
-	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
-}
-
-static void removal_init(struct removal *removal, unsigned int max_large)
-{
-	removal->lo = U64_MAX;
-	removal->hi = 0;
-	removal->large = 0;
-	removal->max_large = max_large;
-	removal->unpinned = 0;
-}
-
-/*
- * The first step: clear the PTEs of @n pages from window page @index on, all of them
- * mapped and without a mark, all in @leaf; if that is large, of all its pages. They
- * are marked. False if there are too many large leaves: nothing was done.
- */
-static bool removal_clear(struct pviommu_aperture *ap, struct removal *removal,
-			  struct pviommu_shadow_leaf *leaf, u64 index,
-			  unsigned int n)
-{
-	struct pviommu_shadow *shadow;
-	unsigned int named = n, i;
-	u64 mark = SHADOW_GOING;
-
-	if (leaf->large) {
-		if (removal->large++ == removal->max_large)
-			return false;
-		index -= index % LEAF_ENTRIES;
-		n = LEAF_ENTRIES;
-	}
-
-	if (removal->lo > removal->hi)
-		pviommu_domain_unmap_begin(&ap->domain, &removal->gather);
-	ap->stats.unmap_calls++;
-	removal->lo = min(removal->lo, index);
-	removal->hi = max(removal->hi, index + n);
-	/* Still reachable for all we know: stays pinned. */
-	if (!pviommu_domain_unmap(&ap->domain, pviommu_iova(ap, index),
-				  (size_t)n << PAGE_SHIFT, &removal->gather))
-		mark = SHADOW_FAILED;
-	else if (leaf->large && named < LEAF_ENTRIES)
-		ap->stats.large_broken++;
-
-	shadow = &leaf->entries[index % LEAF_ENTRIES];
-	for (i = 0; i < n; i++)
-		shadow[i].entry |= mark;
-	return true;
-}
-
-/* The second step. False if there is nothing to be flushed, nor for the third. */
-static bool removal_flush(struct pviommu_aperture *ap, struct removal *removal)
-{
-	if (removal->lo > removal->hi)
-		return false;
-
-	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, removal->lo),
-			     (removal->hi - removal->lo) << PAGE_SHIFT,
-			     &removal->gather);
-	ap->stats.flushes++;
-	return true;
-}
-
-/* @n pages, which follow each other in the window, in the guest and in memory. */
-static void unpin(struct pviommu_aperture *ap, struct removal *removal,
-		  struct pviommu_shadow_leaf *leaf,
-		  struct pviommu_shadow *shadow, unsigned int n)
-{
-	bool write = shadow->entry & PVIOMMU_ENTRY_WRITE;
-	unsigned int lost, i;
-
-	if (write) {
-		lost = mark_dirty(ap->vm->kvm, entry_gfn(shadow->entry), n);
-		if (lost)
-			atomic64_add(lost, &ap->vm->dirty_lost);
-	}
-	unpin_user_page_range_dirty_lock(shadow->page, n, write);
-	removal->unpinned += n;
-	for (i = 0; i < n; i++)
-		pviommu_shadow_clear(ap, leaf, &shadow[i]);
-}
-
-/* Is @shadow[@n] what comes after those from @shadow on, with the same marks? */
-static bool follows(const struct pviommu_shadow *shadow, unsigned int n)
-{
-	return shadow[n].entry == shadow->entry + ((u64)n << PAGE_SHIFT) &&
-	       page_to_pfn(shadow[n].page) == page_to_pfn(shadow->page) + n;
-}
-
-/*
- * The third step: unpin, and forget, what is marked of @n pages from window page
- * @index on, all in @leaf; if that is large, all of it. No mark is left. Returns the
- * number of pages before the first that could not be unmapped.
- */
-static unsigned int removal_unpin(struct pviommu_aperture *ap,
-				  struct removal *removal,
-				  struct pviommu_shadow_leaf *leaf, u64 index,
-				  unsigned int n)
-{
-	struct pviommu_shadow *shadow = &leaf->entries[index % LEAF_ENTRIES];
-	unsigned int named = n, ok = n, i, run;
-
-	/* Nothing is known of any of its pages, either. */
-	if (leaf->large) {
-		shadow = leaf->entries;
-		n = LEAF_ENTRIES;
-	}
-	for (i = 0; i < n; i += run) {
-		run = 1;
-		if (shadow[i].entry & SHADOW_FAILED) {
-			shadow[i].entry &= ~SHADOW_FAILED;
-			ok = min(ok, i);
-		} else if (shadow[i].entry & SHADOW_GOING) {
-			while (i + run < n && follows(&shadow[i], run))
-				run++;
-			unpin(ap, removal, leaf, &shadow[i], run);
-		}
-	}
-	return min(ok, named);
-}
-
-/* After the last of those, without a step between. */
-static void removal_end(struct pviommu_aperture *ap, struct removal *removal)
-{
-	pins_released(ap, removal->unpinned);
-	ap->stats.unmapped += removal->unpinned;
 }
 
 /* Number of items from @i on that go, and are neighbours in one leaf. */
@@ -580,21 +395,21 @@ static unsigned int neighbours(struct pviommu_sync_batch *batch, unsigned int i)
 static void remove_changed(struct pviommu_aperture *ap)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
-	struct removal removal;
+	struct pviommu_removal removal;
 	unsigned int i, n, ok;
 
-	removal_init(&removal, MAX_LARGE_GONE);
+	pviommu_removal_init(&removal, MAX_LARGE_GONE);
 	for (i = 0; i < batch->nr; i += max(n, 1U)) {
 		const struct sync_item *item = &batch->items[i];
 
 		n = removal_run(batch, i);
-		if (n && !removal_clear(ap, &removal, item->leaf, item->index,
-					n)) {
+		if (n && !pviommu_removal_clear(ap, &removal, item->leaf,
+						item->index, n)) {
 			batch->nr = i;
 			break;
 		}
 	}
-	if (!removal_flush(ap, &removal))
+	if (!pviommu_removal_flush(ap, &removal))
 		return;
 
 	for (i = 0; i < batch->nr; i += n) {
@@ -603,12 +418,13 @@ static void remove_changed(struct pviommu_aperture *ap)
 		n = neighbours(batch, i);
 		if (!item->leaf)
 			continue;
-		ok = removal_unpin(ap, &removal, item->leaf, item->index, n);
+		ok = pviommu_removal_unpin(ap, &removal, item->leaf,
+					   item->index, n);
 		/* It ends there, whatever comes behind. */
 		if (ok < n)
 			batch->items[i + ok].rc = PVIOMMU_RC_HOST_ERROR;
 	}
-	removal_end(ap, &removal);
+	pviommu_removal_end(ap, &removal);
 }
 
 /* Must item @i be mapped, and can that be done in one call with those from @first on? */
@@ -728,7 +544,7 @@ static bool pin_unit(struct pviommu_aperture *ap, const struct sync_item *item,
 		return true;
 
 	unpin_user_pages(pages + had, pinned - had);
-	pins_released(ap, LEAF_ENTRIES - had);
+	pviommu_pins_released(ap, LEAF_ENTRIES - had);
 	return false;
 }
 
@@ -772,7 +588,7 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 				       pages + pinned, rc);
 		pinned += got;
 	} while (got && pinned < n);
-	pins_released(ap, n - pinned);
+	pviommu_pins_released(ap, n - pinned);
 	if (!pinned)
 		return 0;
 
@@ -788,7 +604,7 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 	ap->stats.map_calls++;
 	if (ret && !stuck) {
 		unpin_user_pages(pages, pinned);
-		pins_released(ap, pinned);
+		pviommu_pins_released(ap, pinned);
 	}
 	if (ret)
 		*rc = ret == -ENOMEM ? PVIOMMU_RC_NO_MEMORY :
@@ -1002,137 +818,3 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_list);
-
-static bool is_mapped(const struct pviommu_shadow_leaf *leaf, unsigned int i)
-{
-	return leaf->entries[i].entry;
-}
-
-/* Take out all of a leaf. */
-static void remove_leaf(struct pviommu_aperture *ap,
-			struct pviommu_shadow_leaf *leaf)
-{
-	u64 index = (u64)leaf->at * LEAF_ENTRIES;
-	struct removal removal;
-	unsigned int i, n;
-
-	removal_init(&removal, 1);
-	for (i = 0; i < LEAF_ENTRIES; i += max(n, 1U)) {
-		n = 0;
-		while (i + n < LEAF_ENTRIES && is_mapped(leaf, i + n))
-			n++;
-		if (n)
-			removal_clear(ap, &removal, leaf, index + i, n);
-	}
-	if (!removal_flush(ap, &removal))
-		return;
-	removal_unpin(ap, &removal, leaf, index, LEAF_ENTRIES);
-	removal_end(ap, &removal);
-}
-
-/**
- * pviommu_sync_drop() - take out what is mapped, and forget the table
- * @ap: the aperture, not enabled
- * @max: stop after about so many pages
- *
- * Context: any thread; under @ap's lock.
- * Return: true if there is more to take out.
- */
-bool pviommu_sync_drop(struct pviommu_aperture *ap, unsigned long max)
-{
-	struct pviommu_shadow_leaf *leaf;
-	unsigned long dropped = 0;
-	bool more = false;
-	unsigned long at;
-	int idx;
-
-	lockdep_assert_held(&ap->lock);
-
-	idx = srcu_read_lock(&ap->vm->kvm->srcu);
-	xa_for_each(&ap->shadow, at, leaf) {
-		unsigned int had;
-
-		more = dropped >= max;
-		if (more)
-			break;
-
-		had = leaf->nr;
-		if (had)
-			remove_leaf(ap, leaf);
-		dropped += had - leaf->nr;
-
-		/* What the IOMMU driver failed to unmap stays pinned. */
-		if (!leaf->nr) {
-			pviommu_shadow_free(ap, leaf);
-			dropped += LEAF_COST;
-		}
-		cond_resched();
-	}
-	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
-	return more;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_drop);
-
-/**
- * pviommu_sync_abandon() - unpin what could not be unmapped
- * @ap: the aperture, locked, whose domain is gone: nothing can be reached any more
- */
-void pviommu_sync_abandon(struct pviommu_aperture *ap)
-{
-	struct pviommu_shadow_leaf *leaf;
-	struct removal removal;
-	unsigned long at;
-	int idx;
-
-	lockdep_assert_held(&ap->lock);
-
-	removal_init(&removal, 0);
-	idx = srcu_read_lock(&ap->vm->kvm->srcu);
-	xa_for_each(&ap->shadow, at, leaf) {
-		unsigned int i;
-
-		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
-			if (is_mapped(leaf, i))
-				leaf->entries[i].entry |= SHADOW_GOING;
-		}
-		removal_unpin(ap, &removal, leaf, 0, LEAF_ENTRIES);
-		pviommu_shadow_free(ap, leaf);
-	}
-	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
-	pins_released(ap, removal.unpinned);
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_abandon);
-
-/**
- * pviommu_sync_mark_dirty() - PVIOMMU_MARK_DIRTY for one aperture
- * @ap: the aperture
- * @pages: window pages that are mapped writable are added
- *
- * Context: any thread.
- * Return: 0, or -EBUSY if a device is not confined to the aperture yet.
- */
-int pviommu_sync_mark_dirty(struct pviommu_aperture *ap, u64 *pages)
-{
-	struct kvm *kvm = ap->vm->kvm;
-	struct pviommu_shadow_leaf *leaf;
-	unsigned long at;
-	unsigned int i;
-	int idx, ret;
-
-	mutex_lock(&ap->lock);
-	ret = ap->stats.waiting ? -EBUSY : 0;
-	idx = srcu_read_lock(&kvm->srcu);
-	xa_for_each(&ap->shadow, at, leaf) {
-		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
-			if (!(leaf->entries[i].entry & PVIOMMU_ENTRY_WRITE))
-				continue;
-			mark_dirty(kvm, entry_gfn(leaf->entries[i].entry), 1);
-			(*pages)++;
-		}
-		cond_resched();
-	}
-	srcu_read_unlock(&kvm->srcu, idx);
-	mutex_unlock(&ap->lock);
-	return ret;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_mark_dirty);

@@ -21,10 +21,10 @@ static void drop_is_done_in_pieces(struct kunit *test)
 
 	/* At least a leaf's worth each time. */
 	mutex_lock(&ap->lock);
-	KUNIT_EXPECT_TRUE(test, pviommu_sync_drop(ap, 1));
+	KUNIT_EXPECT_TRUE(test, pviommu_remove_all(ap, 1));
 	KUNIT_EXPECT_EQ(test, ap->pinned, 8);
-	KUNIT_EXPECT_TRUE(test, pviommu_sync_drop(ap, 1));
-	KUNIT_EXPECT_FALSE(test, pviommu_sync_drop(ap, 1));
+	KUNIT_EXPECT_TRUE(test, pviommu_remove_all(ap, 1));
+	KUNIT_EXPECT_FALSE(test, pviommu_remove_all(ap, 1));
 	KUNIT_EXPECT_EQ(test, ap->pinned, 0);
 	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
 	KUNIT_EXPECT_EQ(test, ap->nr_spare_leaves, 0);
@@ -191,7 +191,7 @@ static void pages_that_are_mapped_can_be_marked(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 700, 2, 0), 2);
 
 	/* A slot without a log is passed over, but counted. */
-	KUNIT_EXPECT_EQ(test, pviommu_sync_mark_dirty(fix->ap, &pages), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_dirty_mark_mapped(fix->ap, &pages), 0);
 	KUNIT_EXPECT_EQ(test, pages, 5 + 3);
 	KUNIT_EXPECT_EQ(test, bitmap_weight(log, FAKE_FRAMES), 1);
 	KUNIT_EXPECT_TRUE(test, test_bit(21, log));
@@ -206,7 +206,7 @@ static void marking_says_when_a_device_is_not_confined(struct kunit *test)
 	fixture_set(fix, 0, FRAME(20, RW));
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 1, 0), 1);
 	fix->ap->stats.waiting = 1;
-	KUNIT_EXPECT_EQ(test, pviommu_sync_mark_dirty(fix->ap, &pages), -EBUSY);
+	KUNIT_EXPECT_EQ(test, pviommu_dirty_mark_mapped(fix->ap, &pages), -EBUSY);
 	KUNIT_EXPECT_EQ(test, pages, 1);
 	fix->ap->stats.waiting = 0;
 }

@@ -128,7 +128,7 @@ static void abandon(struct fixture *fix)
 	mutex_lock(&fix->ap->lock);
 	pviommu_group_last_left(fix->ap);
 	KUNIT_EXPECT_TRUE(fix->test, fix->iommu.freed);
-	pviommu_sync_abandon(fix->ap);
+	pviommu_remove_abandoned(fix->ap);
 	KUNIT_EXPECT_EQ(fix->test, fix->ap->pinned, 0);
 	KUNIT_EXPECT_EQ(fix->test, fix->ap->nr_leaves, 0);
 	mutex_unlock(&fix->ap->lock);

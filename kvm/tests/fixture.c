@@ -96,7 +96,7 @@ void fixture_exit(struct kunit *test)
 		mutex_lock(&ap->lock);
 		pviommu_aperture_drop_all(ap);
 		pviommu_group_last_left(ap);
-		pviommu_sync_abandon(ap);
+		pviommu_remove_abandoned(ap);
 		KUNIT_EXPECT_EQ(test, ap->pinned, 0);
 		KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
 		mutex_unlock(&ap->lock);

@@ -650,7 +650,7 @@ static void abandon(struct fixture *fix)
 	mutex_lock(&fix->ap->lock);
 	pviommu_group_last_left(fix->ap);
 	KUNIT_EXPECT_TRUE(fix->test, fix->iommu.freed);
-	pviommu_sync_abandon(fix->ap);
+	pviommu_remove_abandoned(fix->ap);
 	KUNIT_EXPECT_EQ(fix->test, fix->ap->pinned, 0);
 	KUNIT_EXPECT_EQ(fix->test, fix->ap->stats.large, 0);
 	mutex_unlock(&fix->ap->lock);
@@ -710,7 +710,7 @@ static void reset_takes_large_leaves(struct kunit *test)
 
 	be(fix, test->param_value);
 	map_unit(fix, RW);
-	KUNIT_EXPECT_EQ(test, pviommu_sync_mark_dirty(fix->ap, &pages), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_dirty_mark_mapped(fix->ap, &pages), 0);
 	KUNIT_EXPECT_EQ(test, pages, PAGES + 8);
 	pviommu_aperture_reset(fix->ap);
 	fixture_check(fix);

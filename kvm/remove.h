@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Removing: the steps of which every removal is made. remove.c says how they go together.
+ *
+ * All of it is under pviommu_aperture::lock.
+ */
+#ifndef KVM_PVIOMMU_REMOVE_H
+#define KVM_PVIOMMU_REMOVE_H
+
+#include <linux/iommu.h>
+
+#include "pviommu.h"
+
+struct pviommu_shadow_leaf;
+
+/**
+ * struct pviommu_removal - pages that go, with one flush
+ * @gather: for the IOMMU core
+ * @lo: first window page of them
+ * @hi: behind the last one; below @lo if there is none
+ * @large: large leaves among them
+ * @max_large: no more than so many
+ * @unpinned: pages that were unpinned
+ */
+struct pviommu_removal {
+	struct iommu_iotlb_gather gather;
+	u64 lo;
+	u64 hi;
+	unsigned int large;
+	unsigned int max_large;
+	unsigned int unpinned;
+};
+
+/**
+ * pviommu_removal_init() - before the first pviommu_removal_clear()
+ * @removal: to be initialised
+ * @max_large: most large leaves that may go
+ */
+static inline void pviommu_removal_init(struct pviommu_removal *removal,
+					unsigned int max_large)
+{
+	removal->lo = U64_MAX;
+	removal->hi = 0;
+	removal->large = 0;
+	removal->max_large = max_large;
+	removal->unpinned = 0;
+}
+
+bool pviommu_removal_clear(struct pviommu_aperture *ap,
+			   struct pviommu_removal *removal,
+			   struct pviommu_shadow_leaf *leaf, u64 index,
+			   unsigned int n);
+bool pviommu_removal_flush(struct pviommu_aperture *ap,
+			   struct pviommu_removal *removal);
+unsigned int pviommu_removal_unpin(struct pviommu_aperture *ap,
+				   struct pviommu_removal *removal,
+				   struct pviommu_shadow_leaf *leaf, u64 index,
+				   unsigned int n);
+void pviommu_removal_end(struct pviommu_aperture *ap,
+			 struct pviommu_removal *removal);
+
+/**
+ * pviommu_pins_released() - pages were unpinned, or not pinned after all
+ * @ap: the aperture
+ * @nr: number of pages that it had accounted for
+ */
+static inline void pviommu_pins_released(struct pviommu_aperture *ap,
+					 unsigned int nr)
+{
+	/* The usual case: all that was wanted was pinned. */
+	if (!nr)
+		return;
+	ap->pinned -= nr;
+	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
+}
+
+#endif /* KVM_PVIOMMU_REMOVE_H */
