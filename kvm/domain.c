@@ -21,8 +21,9 @@
  * often as it likes, flushes once with pviommu_domain_flush(), and unpins only
  * then. Meanwhile no group may leave the domain: on VT-d a group that is leaving
  * is not flushed any more some time before it stops to translate. So the domain's
- * lock is held from the first step to the last, and while groups move. It is not
- * held while pages are pinned, which can take for ever.
+ * lock is held from the first step to the last, and while groups move. Nobody waits
+ * for the VMM's memory with it, be it to pin pages or to read a table: that can take for
+ * ever.
  *
  * That lock is ours, and a VMM can move a group, too: iommufd attaches, detaches and
  * replaces under nothing but the IOMMU core's group->mutex. So before a flush, and

@@ -73,6 +73,12 @@ static_assert(PAGE_SIZE == 4096);
 #define PVIOMMU_SYNC_MAX_PAGES	512U
 #define PVIOMMU_SYNC_MAX_RANGES	256U
 
+/*
+ * The same for one that only removes, which needs no buffers: 256 ranges of 128 KiB, which
+ * is what a guest's flush queue holds.
+ */
+#define PVIOMMU_UNMAP_MAX_PAGES	8192U
+
 /* Less than 2 MiB, of which VT-d would make a large leaf: see domain.c. */
 #define PVIOMMU_DOMAIN_MAX_PAGES	256U
 
@@ -274,6 +280,20 @@ struct pviommu_aperture {
 static inline u64 pviommu_iova(const struct pviommu_aperture *ap, u64 index)
 {
 	return ap->base + (index << PAGE_SHIFT);
+}
+
+/* Is a window page reserved? */
+static inline bool pviommu_is_hole(const struct pviommu_aperture *ap, u64 index)
+{
+	u64 iova = pviommu_iova(ap, index);
+	unsigned int i;
+
+	for (i = 0; i < ap->nr_holes; i++) {
+		if (iova >= ap->holes[i].base &&
+		    iova - ap->holes[i].base < ap->holes[i].length)
+			return true;
+	}
+	return false;
 }
 
 /* gfn_to_memslot() where it counts: KVM keeps the one that was found last. */

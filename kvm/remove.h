@@ -46,18 +46,44 @@ static inline void pviommu_removal_init(struct pviommu_removal *removal,
 	removal->unpinned = 0;
 }
 
+/* Is the domain locked? */
+static inline bool pviommu_removal_began(const struct pviommu_removal *removal)
+{
+	return removal->lo <= removal->hi;
+}
+
 bool pviommu_removal_clear(struct pviommu_aperture *ap,
 			   struct pviommu_removal *removal,
 			   struct pviommu_shadow_leaf *leaf, u64 index,
 			   unsigned int n);
-bool pviommu_removal_flush(struct pviommu_aperture *ap,
-			   struct pviommu_removal *removal);
 unsigned int pviommu_removal_unpin(struct pviommu_aperture *ap,
 				   struct pviommu_removal *removal,
 				   struct pviommu_shadow_leaf *leaf, u64 index,
 				   unsigned int n);
-void pviommu_removal_end(struct pviommu_aperture *ap,
-			 struct pviommu_removal *removal);
+
+/**
+ * pviommu_removal_flush() - the second step: flush the IOTLB
+ * @ap: the aperture
+ * @removal: after the last pviommu_removal_clear()
+ *
+ * Return: false if nothing was cleared: then there is nothing more to be done.
+ */
+static inline bool pviommu_removal_flush(struct pviommu_aperture *ap,
+					 struct pviommu_removal *removal)
+{
+	if (!pviommu_removal_began(removal))
+		return false;
+
+	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, removal->lo),
+			     (removal->hi - removal->lo) << PAGE_SHIFT,
+			     &removal->gather);
+	ap->stats.flushes++;
+	return true;
+}
+
+s64 pviommu_remove_unwanted(struct pviommu_aperture *ap,
+			    const struct pviommu_range *ranges, unsigned int nr,
+			    __le64 *table);
 
 /**
  * pviommu_pins_released() - pages were unpinned, or not pinned after all
@@ -72,6 +98,18 @@ static inline void pviommu_pins_released(struct pviommu_aperture *ap,
 		return;
 	ap->pinned -= nr;
 	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
+}
+
+/**
+ * pviommu_removal_end() - account for what was unpinned
+ * @ap: the aperture
+ * @removal: after the last pviommu_removal_unpin()
+ */
+static inline void pviommu_removal_end(struct pviommu_aperture *ap,
+				       struct pviommu_removal *removal)
+{
+	pviommu_pins_released(ap, removal->unpinned);
+	ap->stats.unmapped += removal->unpinned;
 }
 
 #endif /* KVM_PVIOMMU_REMOVE_H */

@@ -26,11 +26,13 @@
  * as anything else: such a leaf goes as a whole whenever one of its pages has to go,
  * and all of its pages are pinned until then. See domain.c for why.
  *
- * With PVIOMMU_SYNC_UNMAP the third step is left out. Such a sync never pins, so
- * a guest can call it where it must not fail, with interrupts off.
+ * With PVIOMMU_SYNC_UNMAP nothing is added. Such a sync never pins, so a guest can
+ * call it where it must not fail, with interrupts off. It needs no batch, and has a
+ * way of its own, in remove.c.
  *
  * All of it runs in the calling vCPU's thread, with kvm->srcu held and under the
- * aperture's lock. PVIOMMU_SYNC_MAX_PAGES bounds what one call does.
+ * aperture's lock. PVIOMMU_SYNC_MAX_PAGES bounds what one call does, or
+ * PVIOMMU_UNMAP_MAX_PAGES.
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
@@ -168,8 +170,7 @@ read_new_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
  * 0 if there is nothing to be done with them: nothing is mapped, nothing wanted.
  */
 static inline struct pviommu_shadow_leaf *
-read_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, bool unmap,
-	  s32 *rc)
+read_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
 {
 	struct pviommu_shadow_leaf *leaf;
 	gpa_t gpa;
@@ -182,8 +183,7 @@ read_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, bool unmap,
 		return leaf;
 	}
 
-	*rc = 0;
-	return unmap ? NULL : read_new_leaf(ap, first, nr, rc);
+	return read_new_leaf(ap, first, nr, rc);
 }
 
 /*
@@ -266,23 +266,10 @@ static noinline void verify(struct pviommu_aperture *ap,
 	unpin_user_page(page);
 }
 
-static bool is_hole(const struct pviommu_aperture *ap, u64 index)
-{
-	u64 iova = pviommu_iova(ap, index);
-	unsigned int i;
-
-	for (i = 0; i < ap->nr_holes; i++) {
-		if (iova >= ap->holes[i].base &&
-		    iova - ap->holes[i].base < ap->holes[i].length)
-			return true;
-	}
-	return false;
-}
-
 /* Bring one entry into the batch. */
 static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
 				 struct pviommu_shadow_leaf *leaf, u64 entry,
-				 s32 rc, bool unmap)
+				 s32 rc)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
 	struct sync_item *item = &batch->items[batch->nr++];
@@ -301,13 +288,13 @@ static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
 	if (!leaf || !(entry & ENTRY_PERM))
 		return;
 
-	if ((entry & PVIOMMU_ENTRY_RESERVED) || is_hole(ap, index)) {
+	if ((entry & PVIOMMU_ENTRY_RESERVED) || pviommu_is_hole(ap, index)) {
 		item->rc = PVIOMMU_RC_BAD_ENTRY;
 		return;
 	}
 
 	item->entry = entry & ENTRY_MASK;
-	if (unmap || shadow_of(item)->entry != item->entry)
+	if (shadow_of(item)->entry != item->entry)
 		return;
 	generation = kvm_memslots(ap->vm->kvm)->generation;
 	if (shadow_of(item)->generation != generation)
@@ -319,8 +306,7 @@ static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
  * ends before a leaf that is large, or could become so, rather than in it.
  * @first and @count have been checked.
  */
-static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
-		    bool unmap)
+static bool collect(struct pviommu_aperture *ap, u64 first, u64 count)
 {
 	struct pviommu_sync_batch *batch = ap->batch;
 	__le64 *table = batch->table;
@@ -335,7 +321,7 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 
 		if (!room)
 			return false;
-		leaf = read_leaf(ap, first, n, unmap, &rc);
+		leaf = read_leaf(ap, first, n, &rc);
 		if (room < LEAF_ENTRIES && count >= LEAF_ENTRIES &&
 		    !(first % LEAF_ENTRIES) && leaf &&
 		    (leaf->large ||
@@ -343,7 +329,7 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count,
 			return false;
 		for (i = 0; i < n; i++) {
 			collect_entry(ap, first + i, leaf, le64_to_cpu(table[i]),
-				      rc, unmap);
+				      rc);
 			if (!batch->removes)
 				batch->removes = must_go(&batch->items[batch->nr - 1]);
 		}
@@ -667,26 +653,14 @@ static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
 	return i;
 }
 
-static noinline s64 process(struct pviommu_aperture *ap, bool unmap)
+static noinline s64 process(struct pviommu_aperture *ap)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
-	unsigned int done = 0;
+	unsigned int done;
 	s32 rc = 0;
 
-	if (batch->removes)
+	if (ap->batch->removes)
 		remove_changed(ap);
-	if (unmap) {
-		/* Refused entries are just gone; not so what is still there. */
-		while (done < batch->nr && !rc) {
-			rc = batch->items[done].rc;
-			if (rc == PVIOMMU_RC_HOST_ERROR || passes(rc))
-				break;
-			rc = 0;
-			done++;
-		}
-	} else {
-		done = add_wanted(ap, &rc);
-	}
+	done = add_wanted(ap, &rc);
 	ap->stats.sync_pages += done;
 	return done ? (s64)done : rc;
 }
@@ -727,16 +701,24 @@ static s64 sync_page(struct pviommu_aperture *ap, u64 index)
 	unsigned int done;
 	s32 rc;
 
-	leaf = read_leaf(ap, index, 1, false, &rc);
-	collect_entry(ap, index, leaf, le64_to_cpu(batch->table[0]), rc, false);
+	leaf = read_leaf(ap, index, 1, &rc);
+	collect_entry(ap, index, leaf, le64_to_cpu(batch->table[0]), rc);
 	if (item->rc || !item->entry || shadow_of(item)->entry) {
 		batch->removes = must_go(item);
-		return process(ap, false);
+		return process(ap);
 	}
 
 	done = __add_run(ap, item, 1, &rc);
 	ap->stats.sync_pages += done;
 	return done ? (s64)done : rc;
+}
+
+static s64 unmap_range(struct pviommu_aperture *ap, u64 first, u64 count)
+{
+	struct pviommu_sync_batch *batch = ap->batch;
+
+	batch->ranges[0] = (struct pviommu_range){ first, count };
+	return pviommu_remove_unwanted(ap, batch->ranges, 1, batch->table);
 }
 
 /**
@@ -747,12 +729,12 @@ static s64 sync_page(struct pviommu_aperture *ap, u64 index)
  * @flags: PVIOMMU_SYNC_*
  *
  * Context: a vCPU of the VM, in its thread.
- * Return: pages processed from @first, at most PVIOMMU_SYNC_MAX_PAGES; or the
- * PVIOMMU_RC_* that refused the first of them.
+ * Return: pages processed from @first, at most PVIOMMU_SYNC_MAX_PAGES, or with
+ * PVIOMMU_SYNC_UNMAP PVIOMMU_UNMAP_MAX_PAGES; or the PVIOMMU_RC_* that refused the
+ * first of them.
  */
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 {
-	bool unmap = flags & PVIOMMU_SYNC_UNMAP;
 	s64 ret;
 
 	if ((flags & ~PVIOMMU_SYNC_UNMAP) || !range_ok(ap, first, count))
@@ -760,37 +742,47 @@ s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 
 	if (!sync_begin(ap)) {
 		ret = PVIOMMU_RC_NOT_ENABLED;
-	} else if (count == 1 && !unmap) {
+	} else if (flags & PVIOMMU_SYNC_UNMAP) {
+		ret = unmap_range(ap, first, count);
+	} else if (count == 1) {
 		ret = sync_page(ap, first);
 	} else {
-		collect(ap, first, count, unmap);
-		ret = process(ap, unmap);
+		collect(ap, first, count);
+		ret = process(ap);
 	}
 	sync_end(ap);
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync);
 
-/* Returns 0, or why nothing at all was collected. */
-static s32 collect_list(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
-			bool unmap)
+/* The ranges before the first that is bad are processed. */
+static s64 sync_ranges(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
+		       bool unmap)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
-	size_t len = nr * sizeof(batch->ranges[0]);
-	unsigned int i;
+	struct pviommu_range *ranges = ap->batch->ranges;
+	size_t len = nr * sizeof(*ranges);
+	unsigned int good, i;
+	u64 pages = 0;
 
-	if (kvm_read_guest(ap->vm->kvm, gpa, batch->ranges, len))
+	if (kvm_read_guest(ap->vm->kvm, gpa, ranges, len))
 		return pviommu_no_ram(ap->vm->kvm, gpa, len);
 
-	for (i = 0; i < nr; i++) {
-		const struct pviommu_range *range = &batch->ranges[i];
+	for (good = 0; good < nr; good++) {
+		if (!range_ok(ap, ranges[good].first, ranges[good].count))
+			break;
+		pages += ranges[good].count;
+	}
+	if (good < nr && !pages)
+		return PVIOMMU_RC_BAD_ARG;
+	if (unmap)
+		return pviommu_remove_unwanted(ap, ranges, good,
+					       ap->batch->table);
 
-		if (!range_ok(ap, range->first, range->count))
-			return batch->nr ? 0 : PVIOMMU_RC_BAD_ARG;
-		if (!collect(ap, range->first, range->count, unmap))
+	for (i = 0; i < good; i++) {
+		if (!collect(ap, ranges[i].first, ranges[i].count))
 			break;
 	}
-	return 0;
+	return process(ap);
 }
 
 /**
@@ -813,7 +805,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 		return PVIOMMU_RC_BAD_ARG;
 
 	if (sync_begin(ap))
-		ret = collect_list(ap, gpa, nr, unmap) ?: process(ap, unmap);
+		ret = sync_ranges(ap, gpa, nr, unmap);
 	sync_end(ap);
 	return ret;
 }

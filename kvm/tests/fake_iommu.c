@@ -32,6 +32,7 @@ static void note(struct fake_iommu *iommu, char op, unsigned long first,
 			op, first, npages
 		};
 	iommu->nr_calls++;
+	iommu->nr_flushes += op == 'f';
 }
 
 static void reaches(struct fake_iommu *iommu, phys_addr_t phys)

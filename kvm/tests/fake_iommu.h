@@ -79,6 +79,7 @@ struct fake_pte {
  * @holes_ok: nothing is said when a hole is unmapped
  * @calls: the first of them
  * @nr_calls: that there have been
+ * @nr_flushes: of them
  */
 struct fake_iommu {
 	struct iommu_domain domain;
@@ -100,6 +101,7 @@ struct fake_iommu {
 	bool holes_ok;
 	struct fake_call calls[FAKE_LOG];
 	unsigned int nr_calls;
+	unsigned int nr_flushes;
 };
 
 int fake_iommu_init(struct fake_iommu *iommu, struct kunit *test,

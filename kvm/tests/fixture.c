@@ -207,6 +207,32 @@ s64 fixture_sync(struct fixture *fix, u64 first, u64 count, u64 flags)
 }
 
 /**
+ * fixture_sync_list_unchecked() - as a vCPU would
+ * @fix: the fixture
+ * @ranges: ranges
+ * @nr: number of ranges
+ * @flags: PVIOMMU_SYNC_*
+ *
+ * For where fixture_check() would find fault.
+ *
+ * Return: as pviommu_sync_list().
+ */
+s64 fixture_sync_list_unchecked(struct fixture *fix,
+				const struct pviommu_range *ranges,
+				unsigned int nr, u64 flags)
+{
+	int idx;
+	s64 ret;
+
+	memcpy(fake_vm_frame(&fix->fake, FRAME_LIST), ranges,
+	       nr * sizeof(*ranges));
+	idx = srcu_read_lock(&fix->fake.kvm->srcu);
+	ret = pviommu_sync_list(fix->ap, FRAME(FRAME_LIST, 0), nr, flags);
+	srcu_read_unlock(&fix->fake.kvm->srcu, idx);
+	return ret;
+}
+
+/**
  * fixture_sync_list() - as a vCPU would
  * @fix: the fixture, checked afterwards
  * @ranges: ranges
@@ -218,14 +244,8 @@ s64 fixture_sync(struct fixture *fix, u64 first, u64 count, u64 flags)
 s64 fixture_sync_list(struct fixture *fix, const struct pviommu_range *ranges,
 		      unsigned int nr, u64 flags)
 {
-	int idx;
-	s64 ret;
+	s64 ret = fixture_sync_list_unchecked(fix, ranges, nr, flags);
 
-	memcpy(fake_vm_frame(&fix->fake, FRAME_LIST), ranges,
-	       nr * sizeof(*ranges));
-	idx = srcu_read_lock(&fix->fake.kvm->srcu);
-	ret = pviommu_sync_list(fix->ap, FRAME(FRAME_LIST, 0), nr, flags);
-	srcu_read_unlock(&fix->fake.kvm->srcu, idx);
 	fixture_check(fix);
 	return ret;
 }
@@ -269,6 +289,11 @@ static bool check_page(struct fixture *fix, u64 index)
 	u64 entry;
 
 	page = pviommu_shadow_peek(fix->ap, index, &entry, &large);
+	if (entry & ~(RW | LARGE | PVIOMMU_ENTRY_GFN)) {
+		KUNIT_FAIL(fix->test, "page %llu: the shadow has %#llx", index,
+			   entry);
+		return false;
+	}
 	if (pte->stale) {
 		KUNIT_FAIL(fix->test, "page %llu is not flushed", index);
 		return false;
@@ -359,6 +384,7 @@ void fixture_check_follows(struct fixture *fix, u64 first, unsigned int n)
 void fixture_forget_calls(struct fixture *fix)
 {
 	fix->iommu.nr_calls = 0;
+	fix->iommu.nr_flushes = 0;
 }
 
 /**

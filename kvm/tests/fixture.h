@@ -67,6 +67,9 @@ void fixture_clear(struct fixture *fix, u64 index, unsigned int n);
 s64 fixture_sync_unchecked(struct fixture *fix, u64 first, u64 count,
 			   u64 flags);
 s64 fixture_sync(struct fixture *fix, u64 first, u64 count, u64 flags);
+s64 fixture_sync_list_unchecked(struct fixture *fix,
+				const struct pviommu_range *ranges,
+				unsigned int nr, u64 flags);
 s64 fixture_sync_list(struct fixture *fix, const struct pviommu_range *ranges,
 		      unsigned int nr, u64 flags);
 /* fixture_sync_list() of the ranges that follow. */

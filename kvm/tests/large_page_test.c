@@ -532,10 +532,8 @@ static void batch_ends_before_a_unit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST - 4, PAGES + 3, 0), 512);
 
 	fixture_clear(fix, FIRST - 4, PAGES + 4);
-	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST - 4, PAGES + 4,
-					   PVIOMMU_SYNC_UNMAP), 4);
-	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES,
-					   PVIOMMU_SYNC_UNMAP), PAGES);
+	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST - 4, PAGES + 4, 0), 4);
+	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
 	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
 
 	fixture_fill(fix, FIRST, 512, PAGES, RW | LARGE);
@@ -563,9 +561,8 @@ static void broken_promises_are_bounded(struct kunit *test)
 	}
 	KUNIT_ASSERT_EQ(test, fix->ap->stats.large, 4);
 	KUNIT_EXPECT_EQ(test,
-			fixture_sync_ranges(fix, PVIOMMU_SYNC_UNMAP, { 0, 1 },
-					    { 521, 1 }, { 1042, 1 },
-					    { 1563, 1 }), 2);
+			fixture_sync_ranges(fix, 0, { 0, 1 }, { 521, 1 },
+					    { 1042, 1 }, { 1563, 1 }), 2);
 	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 2);
 	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1024);
 	KUNIT_EXPECT_EQ(test,

@@ -84,8 +84,9 @@
  * @version: PVIOMMU_ABI_VERSION of the host. A higher version only adds.
  * @nr_apertures: apertures have the ids 0 to @nr_apertures - 1
  * @features: PVIOMMU_FEATURE_*
- * @sync_max_pages: most pages that one SYNC or SYNC_LIST processes. Asking for
- *	more is no error: the result tells how far the host came.
+ * @sync_max_pages: most pages that one SYNC or SYNC_LIST processes; with
+ *	PVIOMMU_SYNC_UNMAP it may be more. Asking for more is no error: the result
+ *	tells how far the host came.
  * @sync_max_ranges: most ranges that one SYNC_LIST reads
  *
  * Written by PVIOMMU_OP_PROBE: rcx = GPA of the buffer, rdx = its length in

@@ -250,6 +250,8 @@ TEST_F(two, one_memlock_limit)
 #define LARGE_BASE	0x40000000UL
 #define LARGE_PAGES	(LEAVES * PVIOMMU_ENTRIES_PER_LEAF)
 #define SPARE_LEAVES	64
+/* By one call that only removes. */
+#define MOST_UNMAPPED	8192UL
 
 FIXTURE(large) {
 	struct ctx ctx;
@@ -360,14 +362,52 @@ TEST_F(large, list_is_bounded)
 	for (i = 0; i < nr; i++)
 		ranges[i] = (struct pviommu_range){ i * 512, 512 };
 	EXPECT_EQ(pages, hc_sync_list(ctx, nr, 0));
-	EXPECT_EQ(pages, hc_sync_list(ctx, nr, PVIOMMU_SYNC_UNMAP));
+	EXPECT_EQ(MOST_UNMAPPED, hc_sync_list(ctx, nr, PVIOMMU_SYNC_UNMAP));
 	EXPECT_EQ(PVIOMMU_RC_BAD_ARG, hc_sync_list(ctx, nr + 1, 0));
 	/* As many ranges as there may be, all of them through. */
 	for (i = 0; i < nr; i++)
 		ranges[i] = (struct pviommu_range){ i * 512, 1 };
 	EXPECT_EQ(nr, hc_sync_list(ctx, nr, 0));
 	EXPECT_EQ(pages, hc_sync(ctx, 0, LARGE_PAGES));
-	EXPECT_EQ(pages, hc_sync_flags(ctx, 0, LARGE_PAGES, PVIOMMU_SYNC_UNMAP));
+	EXPECT_EQ(MOST_UNMAPPED, hc_sync_flags(ctx, 0, LARGE_PAGES,
+					       PVIOMMU_SYNC_UNMAP));
+}
+
+/* What waits in a guest's flush queue: 256 buffers of 128 KiB, apart from each other. */
+#define NR_BUFFERS	256UL
+#define BUFFER		(MOST_UNMAPPED / NR_BUFFERS)
+
+TEST_F_TIMEOUT(large, many_buffers_have_one_flush, 120)
+{
+	/* Or as much as the budget allows, besides another one, which stays. */
+	const __u64 size = variant->budget > MOST_UNMAPPED ? BUFFER : 1;
+	const __u64 most = variant->budget / size - 1;
+	const __u64 nr = most < NR_BUFFERS ? most : NR_BUFFERS;
+	struct pviommu_aperture_stats before, after;
+	struct pviommu_range *ranges;
+	struct ctx *ctx = &self->ctx;
+	__u64 i;
+
+	for (i = 0; i < PVIOMMU_ENTRIES_PER_LEAF; i++)
+		if (i % (2 * size) < size)
+			table_set(ctx, i, guest_page_entry(i, RW));
+	ranges = (struct pviommu_range *)(ctx->vm.mem + GPA_BUFFER);
+	for (i = 0; i < nr; i++) {
+		ranges[i] = (struct pviommu_range){ i * 2 * size, size };
+		ASSERT_EQ(size, hc_sync(ctx, ranges[i].first, size));
+	}
+	ASSERT_EQ(size, hc_sync(ctx, nr * 2 * size, size));
+	before = stats_now(ctx);
+	ASSERT_EQ((nr + 1) * size, before.pinned);
+
+	for (i = 0; i < PVIOMMU_ENTRIES_PER_LEAF; i++)
+		table_set(ctx, i, 0);
+	EXPECT_EQ(nr * size, hc_sync_list(ctx, nr, PVIOMMU_SYNC_UNMAP));
+	after = stats_now(ctx);
+	EXPECT_EQ(before.flushes + 1, after.flushes);
+	EXPECT_EQ(before.unmapped + nr * size, after.unmapped);
+	EXPECT_EQ(size, after.pinned);
+	EXPECT_EQ(ctx->pins + size, pins_now());
 }
 
 /* Much is mapped, page after page the same few. */

@@ -230,7 +230,7 @@ FIXTURE_TEARDOWN(stalled)
 /* Until the device does not reach its page any more; the sync is still held. */
 static void unbind_while_stalled(struct __test_metadata *_metadata,
 				 struct ctx *ctx, struct userfault *held,
-				 struct vcpu_call *sync)
+				 struct vcpu_call *sync, long pages)
 {
 	pid_t pid;
 
@@ -243,7 +243,7 @@ static void unbind_while_stalled(struct __test_metadata *_metadata,
 	EXPECT_FALSE(atomic_load(&sync->done));
 
 	ASSERT_EQ(0, userfault_release(held));
-	EXPECT_EQ(1, vcpu_call_end(sync));
+	EXPECT_EQ(pages, vcpu_call_end(sync));
 	wait_for_pins(ctx->pins);
 	vfio_dev_close(&ctx->edu);
 	EXPECT_EQ(0, sysfs_write_end(pid));
@@ -252,7 +252,7 @@ static void unbind_while_stalled(struct __test_metadata *_metadata,
 
 TEST_F(stalled, in_a_sync)
 {
-	unbind_while_stalled(_metadata, &self->ctx, &self->held, &self->sync);
+	unbind_while_stalled(_metadata, &self->ctx, &self->held, &self->sync, 1);
 	use_again(_metadata, &self->ctx);
 }
 
@@ -266,9 +266,40 @@ TEST_F(stalled, in_a_sync_and_a_disable)
 	/* It gets as far as it can. */
 	usleep(300000);
 	EXPECT_FALSE(atomic_load(&disable.done));
-	unbind_while_stalled(_metadata, &self->ctx, &self->held, &self->sync);
+	unbind_while_stalled(_metadata, &self->ctx, &self->held, &self->sync, 1);
 	EXPECT_EQ(0, vcpu_call_end(&disable));
 	use_again(_metadata, &self->ctx);
+}
+
+/*
+ * It is a page of the table that is held. A sync that has removed something by then does
+ * not wait for it, and the next one keeps nobody from the device.
+ */
+TEST_F(unbind, stalled_in_the_table)
+{
+	struct ctx *ctx = &self->ctx;
+	struct vcpu_call sync;
+	struct userfault held;
+
+	map_steady(_metadata, ctx);
+	table_fill(ctx, HELD, 1);
+	ASSERT_EQ(1, hc_sync(ctx, HELD, 1));
+	table_clear(ctx, STEADY + 1, 1);
+	ASSERT_EQ(0, userfault_hold(&held, ctx->vm.mem + GPA_LEAVES + VM_PAGE_SIZE));
+	EXPECT_EQ(PVIOMMU_ENTRIES_PER_LEAF,
+		  hc_sync_flags(ctx, STEADY, 2 * PVIOMMU_ENTRIES_PER_LEAF,
+				PVIOMMU_SYNC_UNMAP));
+	EXPECT_EQ(ctx->pins + 10, pins_now());
+
+	vcpu_call_start(&sync, &ctx->vm.vcpu, (struct vm_args){
+			.nr = KVM_HC_PVIOMMU, .rbx = PVIOMMU_OP_SYNC,
+			.rcx = PVIOMMU_ENTRIES_PER_LEAF,
+			.rdx = PVIOMMU_ENTRIES_PER_LEAF,
+			.rsi = PVIOMMU_SYNC_UNMAP });
+	userfault_wait(&held);
+	unbind_while_stalled(_metadata, ctx, &held, &sync,
+			     PVIOMMU_ENTRIES_PER_LEAF);
+	use_again(_metadata, ctx);
 }
 
 /* ... and DETACH, by the VMM itself. */
