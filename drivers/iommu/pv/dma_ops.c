@@ -395,7 +395,6 @@ static u64 pviommu_required_mask(struct device *dev)
 static size_t pviommu_max_mapping_size(struct device *dev)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
-
 	u64 limit = limit_of(dev, dma_get_mask(dev));
 
 	if (!mapper)

@@ -31,10 +31,10 @@ module_param(bounce_mb, uint, 0444);
 MODULE_PARM_DESC(bounce_mb,
 		 "MiB set aside for an aperture in mode bounce or hybrid (default 64, or an eighth of RAM if that is less)");
 
-static unsigned int bounce_below = SZ_16K;
+static unsigned int bounce_below = SZ_32K;
 module_param(bounce_below, uint, 0444);
 MODULE_PARM_DESC(bounce_below,
-		 "Mode hybrid: buffers of fewer bytes are bounced, others remapped (default 16384)");
+		 "Mode hybrid: buffers of fewer bytes are bounced, others remapped (default 32768)");
 
 /* Down to whole large pages, if it is that much. */
 static size_t round_size(size_t size)

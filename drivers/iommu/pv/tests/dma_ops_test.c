@@ -15,7 +15,7 @@
 
 #define BASE		0x1000000UL
 #define POOL_PAGES	1024UL	/* Of a window of 1200: whole large pages. */
-#define ELEMENTS	8
+#define ELEMENTS	16
 
 struct dma_test {
 	struct fixture_device *device;
@@ -564,31 +564,31 @@ static void dma_hybrid(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, mapper->pool->size, SZ_2M);
 	KUNIT_EXPECT_EQ(test, dma_max_mapping_size(t->dev), SIZE_MAX);
-	small = map(t, 0, SZ_16K - 1, DMA_TO_DEVICE);
+	small = map(t, 0, SZ_32K - 1, DMA_TO_DEVICE);
 	KUNIT_ASSERT_NE(test, small, DMA_MAPPING_ERROR);
 	KUNIT_EXPECT_PTR_NE(test, device_sees(test, small), t->buffer);
 	fake_host_expect(test, host, "");
 
-	large = map(t, 100, SZ_16K, DMA_FROM_DEVICE);
+	large = map(t, 100, SZ_32K, DMA_FROM_DEVICE);
 	KUNIT_ASSERT_NE(test, large, DMA_MAPPING_ERROR);
 	KUNIT_EXPECT_EQ(test, host->nr_calls[FAKE_MAP], 1);
-	KUNIT_EXPECT_EQ(test, host->apertures[0].nr_mapped, 512 + 5);
+	KUNIT_EXPECT_EQ(test, host->apertures[0].nr_mapped, 512 + 9);
 	KUNIT_EXPECT_PTR_EQ(test, device_sees(test, large), t->buffer + 100);
-	KUNIT_EXPECT_PTR_EQ(test, device_sees(test, large + SZ_16K - 1),
-			    t->buffer + 100 + SZ_16K - 1);
+	KUNIT_EXPECT_PTR_EQ(test, device_sees(test, large + SZ_32K - 1),
+			    t->buffer + 100 + SZ_32K - 1);
 	/* There is no copy of it. */
 	t->buffer[100] = 7;
-	dma_sync_single_for_device(t->dev, large, SZ_16K, DMA_FROM_DEVICE);
-	dma_sync_single_for_cpu(t->dev, large, SZ_16K, DMA_FROM_DEVICE);
+	dma_sync_single_for_device(t->dev, large, SZ_32K, DMA_FROM_DEVICE);
+	dma_sync_single_for_cpu(t->dev, large, SZ_32K, DMA_FROM_DEVICE);
 	KUNIT_EXPECT_EQ(test, t->buffer[100], 7);
 	fake_host_forget(host);
 
-	dma_unmap_single(t->dev, large, SZ_16K, DMA_FROM_DEVICE);
+	dma_unmap_single(t->dev, large, SZ_32K, DMA_FROM_DEVICE);
 	/* At once. */
 	KUNIT_EXPECT_EQ(test, host->nr_calls[FAKE_UNMAP], 1);
 	KUNIT_EXPECT_EQ(test, host->apertures[0].nr_mapped, 512);
 	fake_host_forget(host);
-	dma_unmap_single(t->dev, small, SZ_16K - 1, DMA_TO_DEVICE);
+	dma_unmap_single(t->dev, small, SZ_32K - 1, DMA_TO_DEVICE);
 	fake_host_expect(test, host, "");
 }
 
@@ -600,22 +600,22 @@ static void look_for_iova(struct fake_host *host, enum fake_call call)
 
 	if (call != FAKE_UNMAP)
 		return;
-	pfn = alloc_iova_fast(&mapper->iovas, 4, PHYS_PFN(mapper->last), true);
+	pfn = alloc_iova_fast(&mapper->iovas, 8, PHYS_PFN(mapper->last), true);
 	if (host->apertures[0].shadow[pfn - PHYS_PFN(BASE)])
 		strscpy(host->violation, "an IOVA is given away too early");
-	free_iova_fast(&mapper->iovas, pfn, 4);
+	free_iova_fast(&mapper->iovas, pfn, 8);
 }
 
 static void dma_hybrid_order(struct kunit *test)
 {
 	struct fake_host *host = fixture_host(test);
 	struct dma_test *t = start(test, PVIOMMU_HYBRID);
-	dma_addr_t addr = map(t, 0, SZ_16K, DMA_TO_DEVICE);
+	dma_addr_t addr = map(t, 0, SZ_32K, DMA_TO_DEVICE);
 
 	KUNIT_ASSERT_NE(test, addr, DMA_MAPPING_ERROR);
 	host->peek_data = t->dev;
 	host->peek = look_for_iova;
-	dma_unmap_single(t->dev, addr, SZ_16K, DMA_TO_DEVICE);
+	dma_unmap_single(t->dev, addr, SZ_32K, DMA_TO_DEVICE);
 	host->peek = NULL;
 	KUNIT_EXPECT_EQ(test, host->nr_calls[FAKE_UNMAP], 1);
 	KUNIT_EXPECT_STREQ(test, host->violation, "");
@@ -669,22 +669,22 @@ static void dma_hybrid_instead(struct kunit *test)
 	struct fake_host *host = fixture_host(test);
 	struct dma_test *t = start(test, PVIOMMU_HYBRID);
 	struct pviommu_pool *pool = fixture_mapper(t->dev)->pool;
-	dma_addr_t others[SZ_2M / SZ_16K], addr;
+	dma_addr_t others[SZ_2M / SZ_32K], addr;
 	unsigned int nr;
 
 	fake_host_plan(host, &(struct fake_plan){
 		.call = FAKE_MAP, .trick = FAKE_ANSWER,
 		.value = PVIOMMU_RC_OVER_BUDGET, .times = 2 });
-	addr = map(t, 0, SZ_16K, DMA_TO_DEVICE);
+	addr = map(t, 0, SZ_32K, DMA_TO_DEVICE);
 	KUNIT_ASSERT_NE(test, addr, DMA_MAPPING_ERROR);
 	KUNIT_EXPECT_PTR_NE(test, device_sees(test, addr), t->buffer);
-	KUNIT_EXPECT_EQ(test, pviommu_pool_used(pool), SZ_16K);
-	dma_unmap_single(t->dev, addr, SZ_16K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, pviommu_pool_used(pool), SZ_32K);
+	dma_unmap_single(t->dev, addr, SZ_32K, DMA_TO_DEVICE);
 	KUNIT_EXPECT_EQ(test, pviommu_pool_used(pool), 0);
 
 	for (nr = 0; nr < ARRAY_SIZE(others); nr++) {
 		others[nr] = pviommu_pool_map(pool, virt_to_phys(t->buffer),
-					      SZ_16K, U64_MAX, 0);
+					      SZ_32K, U64_MAX, 0);
 		KUNIT_ASSERT_NE(test, others[nr], DMA_MAPPING_ERROR);
 	}
 	addr = map(t, 0, 1, DMA_TO_DEVICE);
@@ -709,14 +709,14 @@ static void dma_hybrid_places(struct kunit *test)
 	host->apertures[0].holes[0].length = 50 * PAGE_SIZE;
 	t = start(test, PVIOMMU_HYBRID);
 	for (i = 0; i < ARRAY_SIZE(addr); i++) {
-		addr[i] = map(t, 0, SZ_16K, DMA_TO_DEVICE);
+		addr[i] = map(t, 0, SZ_32K, DMA_TO_DEVICE);
 		if (addr[i] == DMA_MAPPING_ERROR)
 			break;
 	}
 	/* 638 pages of the window are left for them, and then the pool. */
-	KUNIT_EXPECT_GE(test, i, 638 / 4 - 2);
+	KUNIT_EXPECT_GE(test, i, 638 / 8 - 2);
 	for (j = 0; j < i; j++)
-		dma_unmap_single(t->dev, addr[j], SZ_16K, DMA_TO_DEVICE);
+		dma_unmap_single(t->dev, addr[j], SZ_32K, DMA_TO_DEVICE);
 	KUNIT_EXPECT_EQ(test, host->apertures[0].nr_mapped, 512);
 	KUNIT_EXPECT_STREQ(test, host->violation, "");
 }
