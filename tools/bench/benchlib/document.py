@@ -2,12 +2,15 @@
 """Puts the figures of out/bench.json into Documentation/evaluation.rst."""
 
 import json
+import shutil
 
 from riglib import common
 
 from . import modes as m, tables
 
 DOCUMENT = common.TREE / "Documentation" / "evaluation.rst"
+# The plots that it shows, from beside bench.json's figures.
+PLOTS = [common.OUT / "bench" / f"{name}.svg" for name in ("instructions-vt-d", "pinned-vt-d")]
 BEGIN = ".. figures: written by \"make figures\"\n"
 END = ".. end of figures\n"
 
@@ -113,4 +116,6 @@ def write(path=common.OUT / "bench.json"):
     if not begin or not end:
         raise common.RigError(f"{DOCUMENT.name} has no place for figures")
     figures = "\n".join(lines(json.loads(path.read_text())))
+    for plot in PLOTS:
+        shutil.copy2(plot, DOCUMENT.parent)
     DOCUMENT.write_text(f"{head}{begin}\n{figures}\n{end}{tail}")

@@ -56,7 +56,7 @@ class Size:
 
 
 # Under half an hour, on two processors
-QUICK = Size(0.5, 1, 3, turns=False, grouped=False)
+QUICK = Size(0.5, 1, 4, turns=False, grouped=False)
 FULL = Size(1, 1, 5, turns=True, grouped=True)
 
 
