@@ -41,7 +41,11 @@ static bool in_window(const struct pviommu_domain *domain, u64 iova, u64 size)
 	       size - 1 <= window->aperture_end - iova;
 }
 
-/* Read by whoever has changed entries, to learn if the host has to be told. */
+/*
+ * Read by whoever has changed entries, to learn if the host has to be told. Who does not
+ * see FOLLOWED takes it that no device reaches what was mapped: so it is changed when
+ * the host follows the table no more, not before.
+ */
 static enum pviommu_domain_state
 domain_state(const struct pviommu_domain *domain)
 {
@@ -75,10 +79,10 @@ static void __domain_stop(struct pviommu_domain *domain, int err)
 	if (domain->state != PVIOMMU_FOLLOWED)
 		return;
 
+	pviommu_host_disable(domain->aperture->id);
 	WRITE_ONCE(domain->state, PVIOMMU_REFUSED);
 	pr_err("aperture %u: the host failed to unmap (%d): all its DMA is blocked from now on\n",
 	       domain->aperture->id, err);
-	pviommu_host_disable(domain->aperture->id);
 }
 
 static void domain_stop(struct pviommu_domain *domain, int err)
@@ -307,26 +311,28 @@ static int domain_check_aperture(struct pviommu_domain *domain,
 static int domain_follow(struct pviommu_domain *domain)
 {
 	struct pviommu_aperture *aperture = domain->aperture;
+	struct pviommu_domain *before = aperture->domain;
 	struct pviommu_range range = {};
 	struct pci_dev *outsider;
-	int ret;
+	int ret = -EBUSY;
 
 	lockdep_assert_held(&aperture->attach_lock);
 
-	if (aperture->domain && aperture->domain != domain)
-		domain_set_state(aperture->domain, PVIOMMU_DETACHED);
 	aperture->domain = domain;
-
 	outsider = pviommu_endpoint_find_outsider(aperture);
 	if (outsider) {
 		pci_err(outsider, "shares aperture %u, which nobody can use until this device is removed\n",
 			aperture->id);
 		pci_dev_put(outsider);
-		return -EBUSY;
+	} else {
+		ret = pviommu_host_enable(aperture->id,
+					  pviommu_table_gpa(&domain->table));
 	}
-
-	ret = pviommu_host_enable(aperture->id,
-				  pviommu_table_gpa(&domain->table));
+	if (before && before != domain) {
+		if (ret)
+			pviommu_host_disable(aperture->id);
+		domain_set_state(before, PVIOMMU_DETACHED);
+	}
 	if (ret)
 		return ret;
 
@@ -349,9 +355,9 @@ static void aperture_block(struct pviommu_aperture *aperture)
 {
 	lockdep_assert_held(&aperture->attach_lock);
 
+	pviommu_host_disable(aperture->id);
 	domain_set_state(aperture->domain, PVIOMMU_DETACHED);
 	aperture->domain = NULL;
-	pviommu_host_disable(aperture->id);
 }
 
 static void endpoint_set_domain(struct pviommu_endpoint *endpoint,
@@ -515,9 +521,9 @@ void pviommu_aperture_shutdown(struct pviommu_aperture *aperture)
 {
 	bool locked = mutex_trylock(&aperture->attach_lock);
 
+	pviommu_host_disable(aperture->id);
 	if (locked && aperture->domain)
 		domain_set_state(aperture->domain, PVIOMMU_REFUSED);
-	pviommu_host_disable(aperture->id);
 	if (locked)
 		mutex_unlock(&aperture->attach_lock);
 }

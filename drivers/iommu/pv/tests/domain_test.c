@@ -512,6 +512,29 @@ static void expect_stopped(struct kunit *test, struct iommu_domain *dom)
 	expect(test, "");
 }
 
+/* As long as the host follows a table, whoever clears entries has to tell it. */
+static void look_at_state(struct fake_host *host, enum fake_call call)
+{
+	struct iommu_domain *dom = host->peek_data;
+
+	if ((call == FAKE_DISABLE || call == FAKE_ENABLE) &&
+	    fixture_pviommu(dom)->state != PVIOMMU_FOLLOWED)
+		strscpy(host->violation, "stopped before the host has");
+}
+
+/* From now on @dom, which is followed, must be until the host is told to stop. */
+static void look_for_state(struct kunit *test, struct iommu_domain *dom)
+{
+	fixture_host(test)->peek_data = dom;
+	fixture_host(test)->peek = look_at_state;
+}
+
+static void looked_for_state(struct kunit *test)
+{
+	fixture_host(test)->peek = NULL;
+	KUNIT_EXPECT_STREQ(test, fixture_host(test)->violation, "");
+}
+
 static void stop_init(struct kunit *test, struct iommu_domain *dom)
 {
 	const struct stop_case *param = test->param_value;
@@ -522,6 +545,7 @@ static void stop_init(struct kunit *test, struct iommu_domain *dom)
 	fake_host_forget(fixture_host(test));
 	plan.call = FAKE_UNMAP;
 	fake_host_plan(fixture_host(test), &plan);
+	look_for_state(test, dom);
 }
 
 static void domain_strict_fails(struct kunit *test)
@@ -531,6 +555,7 @@ static void domain_strict_fails(struct kunit *test)
 
 	stop_init(test, dom);
 	unmap_strict(test, dom, 5, 4);
+	looked_for_state(test);
 	expect(test, param->log);
 	if (param->stopped)
 		expect_stopped(test, dom);
@@ -546,6 +571,7 @@ static void domain_flush_fails(struct kunit *test)
 	stop_init(test, dom);
 	unmap_lazy(test, dom, 5, 4);
 	flush(dom);
+	looked_for_state(test);
 	expect(test, param->log);
 	if (param->stopped)
 		expect_stopped(test, dom);
@@ -701,7 +727,9 @@ static void domain_two(struct kunit *test)
 	fake_host_forget(fixture_host(test));
 
 	/* The next follows at once: the device is not blocked between. */
+	look_for_state(test, a);
 	KUNIT_EXPECT_EQ(test, fixture_attach(b, dev), 0);
+	looked_for_state(test);
 	expect(test, "enable:0=0");
 	expect_state(test, a, PVIOMMU_DETACHED);
 	expect_state(test, b, PVIOMMU_FOLLOWED);
@@ -725,6 +753,10 @@ static void domain_two(struct kunit *test)
 	/* Attached already. */
 	KUNIT_EXPECT_EQ(test, fixture_attach(a, dev), 0);
 	expect(test, "");
+
+	look_for_state(test, a);
+	fixture_block(dev);
+	looked_for_state(test);
 }
 
 static void domain_two_devices(struct kunit *test)
