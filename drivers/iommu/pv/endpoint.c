@@ -95,17 +95,23 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_endpoint_create);
 void pviommu_endpoint_destroy(struct pviommu_endpoint *endpoint)
 {
 	pviommu_aperture_put(endpoint->aperture);
-	kfree(endpoint);
+	kfree_rcu(endpoint, rcu);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_endpoint_destroy);
 
 static bool shares_mappings(struct pci_dev *pdev,
 			    const struct pviommu_aperture *aperture)
 {
-	struct pviommu_endpoint *endpoint = pviommu_dma_endpoint(&pdev->dev);
+	struct pviommu_endpoint *endpoint;
+	bool shares;
 
-	return pdev->dev.iommu_group == aperture->group ||
-	       (endpoint && endpoint->aperture == aperture);
+	if (pdev->dev.iommu_group == aperture->group)
+		return true;
+	rcu_read_lock();
+	endpoint = pviommu_dma_endpoint(&pdev->dev);
+	shares = endpoint && endpoint->aperture == aperture;
+	rcu_read_unlock();
+	return shares;
 }
 
 /**

@@ -256,10 +256,12 @@ void pviommu_apertures_release(void);
  * struct pviommu_endpoint - a device behind an aperture
  * @aperture: which
  * @domain: attached to, NULL if blocked; under @aperture's attach_lock
+ * @rcu: some find it by pviommu_dma_endpoint() while its device is being removed
  */
 struct pviommu_endpoint {
 	struct pviommu_aperture *aperture;
 	struct pviommu_domain *domain;
+	struct rcu_head rcu;
 };
 
 struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev);
