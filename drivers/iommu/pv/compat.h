@@ -71,6 +71,14 @@ static inline bool pviommu_is_flush_queue_cap(enum iommu_cap cap)
 	return cap == IOMMU_CAP_DEFERRED_FLUSH;
 }
 
+/* Decided by dma_set_mask(), which another driver may have called before. */
+static inline void pviommu_dma_wants_sync(struct device *dev)
+{
+#ifdef CONFIG_DMA_NEED_SYNC
+	dev->dma_skip_sync = false;
+#endif
+}
+
 static inline int pviommu_iommu_register(struct iommu_device *iommu,
 					 const struct iommu_ops *ops)
 {
@@ -145,6 +153,11 @@ static inline void pviommu_probe_finalize(struct device *dev)
 {
 	set_dma_ops(dev, NULL);
 	iommu_setup_dma_ops(dev, 0, U64_MAX);
+}
+
+/* All operations always are called. */
+static inline void pviommu_dma_wants_sync(struct device *dev)
+{
 }
 
 /* There is no such capability: a domain with a flush queue is a type of its own. */

@@ -43,8 +43,8 @@ static DEFINE_MUTEX(mappers_lock);
  * @dev: a PCI device
  *
  * Context: Any.
- * Return: the endpoint, valid for as long as the device has a driver; or NULL if the
- * device has other operations.
+ * Return: the endpoint, valid for as long as the device has a driver, or in a read-side
+ * section of RCU; or NULL if the device has other operations.
  */
 struct pviommu_endpoint *pviommu_dma_endpoint(struct device *dev)
 {
@@ -68,8 +68,19 @@ static u64 limit_of(struct device *dev, u64 mask)
 
 static bool is_bounced(const struct pviommu_mapper *mapper, dma_addr_t addr)
 {
-	return addr >= mapper->pool->iova &&
+	return mapper && addr >= mapper->pool->iova &&
 	       addr - mapper->pool->iova < mapper->pool->size;
+}
+
+/* Drivers that unmap what is not mapped are told so, and nothing comes of it. */
+static bool was_remapped(struct device *dev, const struct pviommu_mapper *mapper,
+			 dma_addr_t addr)
+{
+	if (mapper && mapper->remaps && addr != DMA_MAPPING_ERROR)
+		return true;
+	dev_err_ratelimited(dev, "pviommu: its driver unmaps %pad, which is not mapped\n",
+			    &addr);
+	return false;
 }
 
 static bool to_device(enum dma_data_direction dir)
@@ -87,6 +98,7 @@ static dma_addr_t bounce(struct device *dev, struct pviommu_mapper *mapper,
 {
 	return pviommu_pool_map(mapper->pool, paddr, size,
 				limit_of(dev, dma_get_mask(dev)),
+				dma_get_seg_boundary(dev),
 				dma_get_min_align_mask(dev));
 }
 
@@ -147,7 +159,7 @@ static void pviommu_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
 
 	if (is_bounced(mapper, addr))
 		unbounce(mapper, addr, size, dir, attrs);
-	else
+	else if (was_remapped(dev, mapper, addr))
 		pviommu_mapper_unmap(mapper, addr, size);
 }
 
@@ -188,6 +200,7 @@ static int pviommu_map_sg(struct device *dev, struct scatterlist *sgl, int nents
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
 	u64 limit = limit_of(dev, dma_get_mask(dev));
+	u64 boundary = dma_get_seg_boundary(dev);
 	struct scatterlist *sg;
 	size_t size = 0;
 	bool remap;
@@ -196,23 +209,24 @@ static int pviommu_map_sg(struct device *dev, struct scatterlist *sgl, int nents
 	if (!mapper)
 		return -EIO;
 	for_each_sg(sgl, sg, nents, i) {
-		if (is_zone_device_page(sg_page(sg)))
+		if (is_pci_p2pdma_page(sg_page(sg)))
 			return -EREMOTEIO;
 		size += sg->length;
 	}
 
 	/* Never, so it is no use to try again. */
-	if (!mapper->remaps && size > mapper->pool->size)
+	if (size > max_t(u64, mapper->pool->size, mapper->room))
 		return -EINVAL;
 
 	/* All of a list goes one way, by which it is known when it is unmapped. */
 	remap = pviommu_mapper_wants_remap(mapper, size);
-	ret = remap ? pviommu_mapper_map_sg(mapper, sgl, nents, dir, limit) :
+	ret = remap ? pviommu_mapper_map_sg(mapper, sgl, nents, dir, limit,
+					    boundary) :
 		      map_elements(dev, mapper, sgl, nents, dir);
 	if (ret && mapper->remaps)
 		ret = remap ? map_elements(dev, mapper, sgl, nents, dir) :
 			      pviommu_mapper_map_sg(mapper, sgl, nents, dir,
-						    limit);
+						    limit, boundary);
 	if (!ret)
 		return nents;
 	warn_full(dev, mapper, size, attrs);
@@ -227,7 +241,7 @@ static void pviommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
 
 	if (is_bounced(mapper, sg_dma_address(sgl)))
 		unmap_elements(dev, sgl, nents, dir, attrs);
-	else
+	else if (was_remapped(dev, mapper, sg_dma_address(sgl)))
 		pviommu_mapper_unmap_sg(mapper, sgl, nents);
 }
 
@@ -396,13 +410,15 @@ static size_t pviommu_max_mapping_size(struct device *dev)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
 	u64 limit = limit_of(dev, dma_get_mask(dev));
+	size_t bounced, remapped;
 
 	if (!mapper)
 		return PAGE_SIZE;
-	if (mapper->remaps && limit >= mapper->last)
-		return SIZE_MAX;
-	return min_t(size_t, MAX_BOUNCED,
-		     ALIGN_DOWN(reach(mapper, limit) / 4, PAGE_SIZE));
+	bounced = min_t(size_t, MAX_BOUNCED,
+			ALIGN_DOWN(reach(mapper, limit) / 4, PAGE_SIZE));
+	remapped = limit < mapper->last ? 0 :
+		   ALIGN_DOWN(mapper->room / 4, PAGE_SIZE);
+	return max(bounced, remapped);
 }
 
 static const struct dma_map_ops pviommu_dma_ops = {
@@ -445,6 +461,7 @@ int pviommu_dma_adopt(struct device *dev, struct pviommu_endpoint *endpoint)
 	/* As the core does for its endpoints: this one keeps the operations. */
 	__module_get(THIS_MODULE);
 	set_dma_ops(dev, &pviommu_dma_ops);
+	pviommu_dma_wants_sync(dev);
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_dma_adopt);

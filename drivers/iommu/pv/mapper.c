@@ -137,6 +137,8 @@ static int init_iovas(struct pviommu_mapper *mapper,
 	}
 
 	mapper->remaps = true;
+	mapper->room = (min(aperture->nr_pages, aperture->budget) <<
+			PVIOMMU_PAGE_SHIFT) - mapper->pool->size;
 	list_for_each_entry(region, reserved, list)
 		reserve(&mapper->iovas, region->start, region->length);
 	reserve(&mapper->iovas, mapper->pool->iova, mapper->pool->size);
@@ -165,7 +167,7 @@ static struct pviommu_mapper *mapper_create(struct pviommu_aperture *aperture,
 	struct pviommu_mapper *mapper;
 	int ret = -ENOMEM;
 
-	if (!iova)
+	if (!iova || !size)
 		return ERR_PTR(-ENOSPC);
 	mapper = kzalloc(sizeof(*mapper), GFP_KERNEL);
 	if (!mapper)
@@ -302,11 +304,17 @@ static void iovas_put(struct pviommu_mapper *mapper, u64 iova, size_t size)
 		       size >> PVIOMMU_PAGE_SHIFT);
 }
 
-/* The host is told before the IOVAs can be used again. */
+/*
+ * The host is told before the IOVAs can be used again. If they are not mapped they may be
+ * somebody else's by now, or will be: they must not be given back once more.
+ */
 static void unmap(struct pviommu_mapper *mapper, u64 iova, size_t size)
 {
-	iommu_unmap(&mapper->domain->domain, iova, size);
-	iovas_put(mapper, iova, size);
+	if (size && iommu_unmap(&mapper->domain->domain, iova, size) == size)
+		iovas_put(mapper, iova, size);
+	else
+		pr_err_ratelimited("aperture %u: a driver unmaps %zu bytes at %#llx, which are not mapped\n",
+				   mapper->domain->aperture->id, size, iova);
 }
 
 /**
@@ -370,20 +378,26 @@ static size_t sg_whole_pages(struct scatterlist *sgl, int nents)
  * @nents: elements
  * @dir: direction
  * @limit: last IOVA that the device can reach
+ * @boundary: a power of 2 minus 1: no element may lie across a multiple of that power
  *
  * Context: Any.
  * Return: 0, or -ENOMEM: it may work later.
  */
 int pviommu_mapper_map_sg(struct pviommu_mapper *mapper, struct scatterlist *sgl,
-			  int nents, enum dma_data_direction dir, u64 limit)
+			  int nents, enum dma_data_direction dir, u64 limit,
+			  u64 boundary)
 {
 	struct iommu_domain *domain = &mapper->domain->domain;
 	size_t whole = sg_whole_pages(sgl, nents);
-	u64 iova = iovas_get(mapper, whole, limit);
 	size_t done = 0, mapped = 0;
 	struct scatterlist *sg;
 	int i, ret = 0;
+	u64 iova;
 
+	/* IOVAs are aligned to their length, rounded up: nothing smaller lies across. */
+	if (whole - 1 > boundary)
+		return -ENOMEM;
+	iova = iovas_get(mapper, whole, limit);
 	if (!iova)
 		return -ENOMEM;
 

@@ -20,6 +20,7 @@
 #include <linux/err.h>
 #include <linux/genalloc.h>
 #include <linux/io.h>
+#include <linux/iommu-helper.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/printk.h>
@@ -57,6 +58,8 @@ struct slots_wanted {
 	unsigned long end; /* The first slot that the device does not reach. */
 	unsigned long align_mask;
 	unsigned long align_offset;
+	unsigned long shift; /* Slots from a boundary to the first of the pool. */
+	unsigned long boundary; /* In slots, or 0: none of it must lie across one. */
 };
 
 static unsigned long find_slots(unsigned long *map, unsigned long size,
@@ -67,10 +70,19 @@ static unsigned long find_slots(unsigned long *map, unsigned long size,
 	unsigned long end = min(size, wanted->end);
 	unsigned long found;
 
-	found = bitmap_find_next_zero_area_off(map, end, start, nr,
-					       wanted->align_mask,
-					       wanted->align_offset);
-	return found + nr <= end ? found : size;
+	for (;;) {
+		found = bitmap_find_next_zero_area_off(map, end, start, nr,
+						       wanted->align_mask,
+						       wanted->align_offset);
+		if (found + nr > end)
+			return size;
+		if (!wanted->boundary ||
+		    !iommu_is_span_boundary(found, nr, wanted->shift,
+					    wanted->boundary))
+			return found;
+		start = ALIGN(wanted->shift + found + 1, wanted->boundary) -
+			wanted->shift;
+	}
 }
 
 /**
@@ -182,9 +194,12 @@ static u64 slot_iova(const struct pviommu_pool *pool, unsigned long slot)
 	return pool->iova + ((u64)slot << SLOT_SHIFT);
 }
 
-/* The first of @nr slots, or -1. @want: lower bits of its address. @align: a power of 2 */
+/*
+ * The first of @nr slots, or -1. @boundary: last address in front of one, or U64_MAX. @want:
+ * lower bits of its address. @align: a power of 2
+ */
 static long take_slots(struct pviommu_pool *pool, unsigned int nr, u64 limit,
-		       u64 want, u64 align)
+		       u64 boundary, u64 want, u64 align)
 {
 	u64 reach = limit < pool->iova ? 0 : limit - pool->iova;
 	struct slots_wanted wanted = {
@@ -192,10 +207,15 @@ static long take_slots(struct pviommu_pool *pool, unsigned int nr, u64 limit,
 						 (reach + 1) >> SLOT_SHIFT,
 		.align_mask = (max(align, SLOT_SIZE) >> SLOT_SHIFT) - 1,
 		.align_offset = ((pool->iova - want) & (align - 1)) >> SLOT_SHIFT,
+		.shift = (pool->iova & boundary) >> SLOT_SHIFT,
+		.boundary = (boundary >> SLOT_SHIFT) + 1,
 	};
 	unsigned long addr, first, i;
 	size_t used;
 
+	/* What is larger has nowhere to be, and other boundaries mean nothing. */
+	if (nr > wanted.boundary || !is_power_of_2(wanted.boundary))
+		wanted.boundary = 0;
 	addr = gen_pool_alloc_algo(pool->allocator, (size_t)nr << SLOT_SHIFT,
 				   find_slots, &wanted);
 	if (!addr) {
@@ -264,6 +284,8 @@ static void *copy_of(const struct pviommu_pool *pool,
  * @paddr: the buffer, RAM
  * @size: its length in bytes, not 0. What exceeds the pool never fits.
  * @limit: last IOVA that the device can reach
+ * @boundary: a power of 2 minus 1: it does not lie across a multiple of that power, unless
+ *	it is larger
  * @align_mask: bits of @paddr that its IOVA has to share, a power of 2 minus 1
  *
  * It is copied even if the device is to write it: if that writes less, the rest of the
@@ -273,7 +295,8 @@ static void *copy_of(const struct pviommu_pool *pool,
  * Return: its IOVA, or DMA_MAPPING_ERROR if no room is left: there may be later.
  */
 dma_addr_t pviommu_pool_map(struct pviommu_pool *pool, phys_addr_t paddr,
-			    size_t size, u64 limit, u64 align_mask)
+			    size_t size, u64 limit, u64 boundary,
+			    u64 align_mask)
 {
 	u64 align = align_mask + 1;
 	struct pviommu_slots *slots;
@@ -282,8 +305,6 @@ dma_addr_t pviommu_pool_map(struct pviommu_pool *pool, phys_addr_t paddr,
 	long first;
 
 	/* What is not asked to share bits begins with a slot, or better with a page. */
-	if (align < SLOT_SIZE)
-		align_mask = 0;
 	if (!align_mask)
 		align = size < PAGE_SIZE ? SLOT_SIZE : PAGE_SIZE;
 
@@ -291,7 +312,7 @@ dma_addr_t pviommu_pool_map(struct pviommu_pool *pool, phys_addr_t paddr,
 		return DMA_MAPPING_ERROR;
 	head = paddr & align_mask & (SLOT_SIZE - 1);
 	first = take_slots(pool, DIV_ROUND_UP(head + size, SLOT_SIZE), limit,
-			   paddr & align_mask & ~(SLOT_SIZE - 1), align);
+			   boundary, paddr & align_mask & ~(SLOT_SIZE - 1), align);
 	if (first < 0)
 		return DMA_MAPPING_ERROR;
 
@@ -391,7 +412,7 @@ void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
 	/* Some devices take all they can get, as a cache of their own. */
 	if (atomic_long_add_return(size, &pool->coherent) > pool->size / 2)
 		goto err_coherent;
-	first = take_slots(pool, size >> SLOT_SHIFT, limit, 0,
+	first = take_slots(pool, size >> SLOT_SHIFT, limit, U64_MAX, 0,
 			   roundup_pow_of_two(size));
 	if (first < 0)
 		goto err_coherent;

@@ -188,7 +188,8 @@ struct page *pviommu_pool_page(const struct pviommu_pool *pool, u64 iova);
 size_t pviommu_pool_used(const struct pviommu_pool *pool);
 void pviommu_pool_show(const struct pviommu_pool *pool, struct seq_file *seq);
 dma_addr_t pviommu_pool_map(struct pviommu_pool *pool, phys_addr_t paddr,
-			    size_t size, u64 limit, u64 align_mask);
+			    size_t size, u64 limit, u64 boundary,
+			    u64 align_mask);
 void pviommu_pool_to_device(struct pviommu_pool *pool, u64 iova, size_t size);
 void pviommu_pool_to_cpu(struct pviommu_pool *pool, u64 iova, size_t size);
 void pviommu_pool_unmap(struct pviommu_pool *pool, u64 iova);
@@ -200,6 +201,7 @@ void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
  * @domain: what it follows
  * @pool: mapped in @domain
  * @last: last IOVA of the window
+ * @room: most bytes that can be remapped at once; 0 if not @remaps
  * @remaps: in hybrid mode
  * @iovas: the rest of the window, if @remaps
  */
@@ -207,6 +209,7 @@ struct pviommu_mapper {
 	struct pviommu_domain *domain;
 	struct pviommu_pool *pool;
 	u64 last;
+	u64 room;
 	bool remaps;
 	struct iova_domain iovas;
 };
@@ -287,7 +290,8 @@ dma_addr_t pviommu_mapper_map(struct pviommu_mapper *mapper, phys_addr_t paddr,
 void pviommu_mapper_unmap(struct pviommu_mapper *mapper, dma_addr_t addr,
 			  size_t size);
 int pviommu_mapper_map_sg(struct pviommu_mapper *mapper, struct scatterlist *sgl,
-			  int nents, enum dma_data_direction dir, u64 limit);
+			  int nents, enum dma_data_direction dir, u64 limit,
+			  u64 boundary);
 void pviommu_mapper_unmap_sg(struct pviommu_mapper *mapper,
 			     struct scatterlist *sgl, int nents);
 

@@ -14,7 +14,8 @@
 #include "fixture.h"
 
 #define BASE		0x1000000UL
-#define POOL_PAGES	1024UL	/* Of a window of 1200: whole large pages. */
+#define WINDOW_PAGES	1200UL
+#define POOL_PAGES	1024UL	/* Of those: whole large pages. */
 #define ELEMENTS	16
 
 struct dma_test {
@@ -563,7 +564,9 @@ static void dma_hybrid(struct kunit *test)
 	dma_addr_t small, large;
 
 	KUNIT_EXPECT_EQ(test, mapper->pool->size, SZ_2M);
-	KUNIT_EXPECT_EQ(test, dma_max_mapping_size(t->dev), SIZE_MAX);
+	/* A quarter of what is not the pool. */
+	KUNIT_EXPECT_EQ(test, dma_max_mapping_size(t->dev),
+			(WINDOW_PAGES - 512) / 4 * PAGE_SIZE);
 	small = map(t, 0, SZ_32K - 1, DMA_TO_DEVICE);
 	KUNIT_ASSERT_NE(test, small, DMA_MAPPING_ERROR);
 	KUNIT_EXPECT_PTR_NE(test, device_sees(test, small), t->buffer);
@@ -663,6 +666,64 @@ static void dma_hybrid_list(struct kunit *test)
 	sg_free_table(&table);
 }
 
+/* Elements that are not to lie across a boundary are copied, if their list would. */
+static void dma_hybrid_boundary(struct kunit *test)
+{
+	struct dma_test *t = start(test, PVIOMMU_HYBRID);
+	struct sg_table table;
+	struct scatterlist *sg;
+	int i;
+
+	dma_set_seg_boundary(t->dev, SZ_32K - 1);
+	fill_table(test, &table, 3000);
+	KUNIT_ASSERT_EQ(test, dma_map_sgtable(t->dev, &table, DMA_TO_DEVICE, 0),
+			0);
+	for_each_sgtable_dma_sg(&table, sg, i) {
+		KUNIT_EXPECT_LE(test, (sg_dma_address(sg) & (SZ_32K - 1)) + 3000,
+				SZ_32K);
+		KUNIT_EXPECT_PTR_NE(test, device_sees(test, sg_dma_address(sg)),
+				    (u8 *)sg_virt(sg));
+	}
+	dma_unmap_sgtable(t->dev, &table, DMA_TO_DEVICE, 0);
+	sg_free_table(&table);
+}
+
+/* As a driver may that does not look, past what CONFIG_DMA_API_DEBUG would say to it. */
+static void unmap_wrongly(struct dma_test *t, dma_addr_t addr, size_t size)
+{
+	get_dma_ops(t->dev)->unmap_page(t->dev, addr, size, DMA_TO_DEVICE, 0);
+}
+
+static void dma_unmap_nothing(struct kunit *test)
+{
+	struct dma_test *t = start(test, PVIOMMU_BOUNCE);
+
+	unmap_wrongly(t, DMA_MAPPING_ERROR, 100);
+	unmap_wrongly(t, 0, 100);
+	fake_host_expect(test, fixture_host(test), "");
+}
+
+/* What is unmapped twice does not become the IOVA of two buffers. */
+static void dma_hybrid_unmap_twice(struct kunit *test)
+{
+	struct dma_test *t = start(test, PVIOMMU_HYBRID);
+	dma_addr_t addr = map(t, 0, SZ_32K, DMA_TO_DEVICE), other;
+
+	KUNIT_ASSERT_NE(test, addr, DMA_MAPPING_ERROR);
+	dma_unmap_single(t->dev, addr, SZ_32K, DMA_TO_DEVICE);
+	unmap_wrongly(t, addr, SZ_32K);
+	unmap_wrongly(t, addr, 0);
+	unmap_wrongly(t, DMA_MAPPING_ERROR, SZ_32K);
+
+	addr = map(t, 0, SZ_32K, DMA_TO_DEVICE);
+	other = map(t, SZ_32K, SZ_32K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_PTR_EQ(test, device_sees(test, addr), t->buffer);
+	KUNIT_EXPECT_PTR_EQ(test, device_sees(test, other), t->buffer + SZ_32K);
+	dma_unmap_single(t->dev, addr, SZ_32K, DMA_TO_DEVICE);
+	dma_unmap_single(t->dev, other, SZ_32K, DMA_TO_DEVICE);
+	KUNIT_EXPECT_EQ(test, fixture_host(test)->apertures[0].nr_mapped, 512);
+}
+
 /* What is to be had one way only is had that way. */
 static void dma_hybrid_instead(struct kunit *test)
 {
@@ -684,7 +745,7 @@ static void dma_hybrid_instead(struct kunit *test)
 
 	for (nr = 0; nr < ARRAY_SIZE(others); nr++) {
 		others[nr] = pviommu_pool_map(pool, virt_to_phys(t->buffer),
-					      SZ_32K, U64_MAX, 0);
+					      SZ_32K, U64_MAX, U64_MAX, 0);
 		KUNIT_ASSERT_NE(test, others[nr], DMA_MAPPING_ERROR);
 	}
 	addr = map(t, 0, 1, DMA_TO_DEVICE);
@@ -739,7 +800,10 @@ static struct kunit_case dma_cases[] = {
 	KUNIT_CASE(dma_hybrid),
 	KUNIT_CASE(dma_hybrid_order),
 	KUNIT_CASE(dma_hybrid_list),
+	KUNIT_CASE(dma_hybrid_boundary),
 	KUNIT_CASE(dma_hybrid_instead),
+	KUNIT_CASE(dma_unmap_nothing),
+	KUNIT_CASE(dma_hybrid_unmap_twice),
 	KUNIT_CASE(dma_hybrid_places),
 	{}
 };

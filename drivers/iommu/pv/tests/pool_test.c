@@ -53,7 +53,7 @@ static u8 *device_sees(struct pool_test *t, dma_addr_t addr)
 static dma_addr_t map(struct pool_test *t, size_t offset, size_t size)
 {
 	return pviommu_pool_map(t->pool, virt_to_phys(t->buffer + offset), size,
-				U64_MAX, 0);
+				U64_MAX, U64_MAX, 0);
 }
 
 /* All slots have had other people's bytes. */
@@ -186,7 +186,8 @@ static void pool_leftover(struct kunit *test)
 	memset(t->buffer, 0x11, 2 * PAGE_SIZE);
 	dirty_all(test);
 	addr = pviommu_pool_map(t->pool, virt_to_phys(t->buffer + param->offset),
-				param->size, U64_MAX, param->align_mask);
+				param->size, U64_MAX, U64_MAX,
+				param->align_mask);
 	KUNIT_ASSERT_NE(test, addr, NOWHERE);
 
 	/* All that was taken for it: its bytes, and zeroes. */
@@ -223,22 +224,49 @@ static void pool_align(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(masks); i++) {
 		for (j = 0; j < ARRAY_SIZE(offsets); j++) {
 			phys_addr_t paddr = virt_to_phys(t->buffer) + offsets[j];
-			/* Masks below a slot ask for nothing that slots do not have. */
-			u64 mask = masks[i] < 0x1ff ? 0 : masks[i];
 			dma_addr_t addr[3];
 			unsigned int k;
 
 			for (k = 0; k < ARRAY_SIZE(addr); k++) {
 				addr[k] = pviommu_pool_map(t->pool, paddr, 300,
-							   U64_MAX, masks[i]);
+							   U64_MAX, U64_MAX,
+							   masks[i]);
 				KUNIT_ASSERT_NE(test, addr[k], NOWHERE);
-				KUNIT_EXPECT_EQ(test, addr[k] & mask,
-						paddr & mask);
+				KUNIT_EXPECT_EQ(test, addr[k] & masks[i],
+						paddr & masks[i]);
 			}
 			for (k = 0; k < ARRAY_SIZE(addr); k++)
 				pviommu_pool_unmap(t->pool, addr[k]);
 		}
 	}
+}
+
+static dma_addr_t map_within(struct pool_test *t, size_t size, u64 boundary)
+{
+	return pviommu_pool_map(t->pool, virt_to_phys(t->buffer), size, U64_MAX,
+				boundary, 0);
+}
+
+static void pool_boundary(struct kunit *test)
+{
+	struct pool_test *t = test->priv;
+	dma_addr_t addr[5];
+	unsigned int i;
+
+	/* Five slots, and three are left of the page. */
+	addr[0] = map(t, 0, 2500);
+	addr[1] = map_within(t, 2048, PAGE_SIZE - 1);
+	KUNIT_EXPECT_EQ(test, addr[1], IOVA + PAGE_SIZE);
+	addr[2] = map_within(t, 1536, PAGE_SIZE - 1);
+	KUNIT_EXPECT_EQ(test, addr[2], IOVA + 2560);
+	/* What is larger than that is let across. */
+	addr[3] = map_within(t, PAGE_SIZE + 1, PAGE_SIZE - 1);
+	KUNIT_EXPECT_NE(test, addr[3], NOWHERE);
+	/* It counts from address 0, not from the pool. */
+	addr[4] = map_within(t, 3 * PAGE_SIZE, SZ_16K - 1);
+	KUNIT_EXPECT_LE(test, (addr[4] & (SZ_16K - 1)) + 3 * PAGE_SIZE, SZ_16K);
+	for (i = 0; i < ARRAY_SIZE(addr); i++)
+		pviommu_pool_unmap(t->pool, addr[i]);
 }
 
 static void pool_limit(struct kunit *test)
@@ -250,17 +278,17 @@ static void pool_limit(struct kunit *test)
 
 	for (i = 0; i < 3; i++) {
 		addr[i] = pviommu_pool_map(t->pool, virt_to_phys(t->buffer),
-					   PAGE_SIZE, limit, 0);
+					   PAGE_SIZE, limit, U64_MAX, 0);
 		KUNIT_ASSERT_NE(test, addr[i], NOWHERE);
 		KUNIT_EXPECT_LE(test, addr[i] + PAGE_SIZE - 1, limit);
 	}
 	KUNIT_EXPECT_EQ(test, NOWHERE,
 			pviommu_pool_map(t->pool, virt_to_phys(t->buffer), 1,
-					 limit, 0));
+					 limit, U64_MAX, 0));
 	KUNIT_EXPECT_NULL(test, pviommu_pool_alloc(t->pool, 1, limit, &addr[3]));
 	KUNIT_EXPECT_EQ(test, NOWHERE,
 			pviommu_pool_map(t->pool, virt_to_phys(t->buffer), 1,
-					 IOVA - 1, 0));
+					 IOVA - 1, U64_MAX, 0));
 	/* A device that reaches more has the rest. */
 	addr[3] = map(t, 0, 1);
 	KUNIT_EXPECT_NE(test, addr[3], NOWHERE);
@@ -290,10 +318,10 @@ static void pool_exhausted(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, NOWHERE,
 			pviommu_pool_map(t->pool, virt_to_phys(t->buffer),
-					 SIZE + 1, U64_MAX, 0));
+					 SIZE + 1, U64_MAX, U64_MAX, 0));
 	KUNIT_EXPECT_EQ(test, NOWHERE,
 			pviommu_pool_map(t->pool, virt_to_phys(t->buffer),
-					 SIZE_MAX, U64_MAX, 0xfff));
+					 SIZE_MAX, U64_MAX, U64_MAX, 0xfff));
 	KUNIT_EXPECT_NULL(test, pviommu_pool_alloc(t->pool, SIZE_MAX, U64_MAX,
 						   &addr[0]));
 }
@@ -367,6 +395,7 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_keeps_apart),
 	KUNIT_CASE_PARAM(pool_leftover, leftover_gen_params),
 	KUNIT_CASE(pool_align),
+	KUNIT_CASE(pool_boundary),
 	KUNIT_CASE(pool_limit),
 	KUNIT_CASE(pool_exhausted),
 	KUNIT_CASE(pool_coherent),
