@@ -142,22 +142,10 @@ static struct kunit_suite drop_suite = {
 	.test_cases = drop_tests,
 };
 
-static unsigned long *log_dirty(struct fixture *fix, enum fake_slot nr)
-{
-	struct kvm_memory_slot *slot = &fix->fake.slots[nr];
-
-	slot->dirty_bitmap = kunit_kcalloc(fix->test,
-					   BITS_TO_LONGS(slot->npages),
-					   sizeof(long), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(fix->test, slot->dirty_bitmap);
-	slot->flags |= KVM_MEM_LOG_DIRTY_PAGES;
-	return slot->dirty_bitmap;
-}
-
 static void writable_pages_are_dirty_when_they_go(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
-	unsigned long *log = log_dirty(fix, FAKE_RAM);
+	unsigned long *log = fixture_log_dirty(fix);
 
 	fixture_set(fix, 0, FRAME(20, R));
 	fixture_set(fix, 1, FRAME(21, W));
@@ -180,7 +168,7 @@ static void writable_pages_are_dirty_when_they_go(struct kunit *test)
 static void pages_that_are_mapped_can_be_marked(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
-	unsigned long *log = log_dirty(fix, FAKE_RAM);
+	unsigned long *log = fixture_log_dirty(fix);
 	u64 pages = 5;
 
 	fixture_set(fix, 0, FRAME(20, R));

@@ -410,6 +410,24 @@ const char *fixture_calls(struct fixture *fix)
 	return text;
 }
 
+/**
+ * fixture_log_dirty() - have the guest's RAM logged when it becomes dirty
+ * @fix: the fixture
+ *
+ * Return: the log, a bit for each frame.
+ */
+unsigned long *fixture_log_dirty(struct fixture *fix)
+{
+	struct kvm_memory_slot *slot = &fix->fake.slots[FAKE_RAM];
+
+	slot->dirty_bitmap = kunit_kcalloc(fix->test,
+					   BITS_TO_LONGS(slot->npages),
+					   sizeof(long), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(fix->test, slot->dirty_bitmap);
+	slot->flags |= KVM_MEM_LOG_DIRTY_PAGES;
+	return slot->dirty_bitmap;
+}
+
 MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 MODULE_DESCRIPTION("KUnit tests of kvm-pviommu");
 MODULE_LICENSE("GPL");

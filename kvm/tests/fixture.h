@@ -85,5 +85,6 @@ void fixture_check(struct fixture *fix);
 void fixture_check_follows(struct fixture *fix, u64 first, unsigned int n);
 void fixture_forget_calls(struct fixture *fix);
 const char *fixture_calls(struct fixture *fix);
+unsigned long *fixture_log_dirty(struct fixture *fix);
 
 #endif /* KVM_PVIOMMU_FIXTURE_H */

@@ -311,23 +311,11 @@ static void broken_units_are_bounded(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 18);
 }
 
-static unsigned long *log_dirty(struct fixture *fix)
-{
-	struct kvm_memory_slot *slot = &fix->fake.slots[FAKE_RAM];
-
-	slot->dirty_bitmap = kunit_kcalloc(fix->test,
-					   BITS_TO_LONGS(slot->npages),
-					   sizeof(long), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(fix->test, slot->dirty_bitmap);
-	slot->flags |= KVM_MEM_LOG_DIRTY_PAGES;
-	return slot->dirty_bitmap;
-}
-
 /* All of it goes, and what is wanted still does not come back. */
 static void part_takes_all_of_a_unit(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
-	unsigned long *log = log_dirty(fix);
+	unsigned long *log = fixture_log_dirty(fix);
 	u64 index;
 
 	fixture_fill(fix, LEAF, 512, LEAF, RW | LARGE);
@@ -385,7 +373,7 @@ static void unit_that_does_not_go_is_not_processed(struct kunit *test)
 static void pages_are_dirty_when_they_go(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
-	unsigned long *log = log_dirty(fix);
+	unsigned long *log = fixture_log_dirty(fix);
 
 	fixture_fill(fix, 0, 100, 4, RW);
 	fixture_fill(fix, 4, 104, 4, R);
