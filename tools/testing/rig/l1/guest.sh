@@ -105,6 +105,13 @@ guest_listen() {
 	line=$(sed -n "${heard}p" "$state/said")
 }
 
+# clock: the seconds that the host has been up in $clock. Waits are measured by it:
+# a host that has much to do counts few of its own rounds.
+clock() {
+	read -r clock _ </proc/uptime
+	clock=${clock%.*}
+}
+
 # guest_until WORD...: passes the guest's lines on as results, "guest NAME
 # WORD...", until it says this one. They are in $LOG/said too. Time out on silence,
 # of the console too.
@@ -116,11 +123,13 @@ guest_listen() {
 # GUEST_WATCH: a command to run a few times a second meanwhile
 guest_until() {
 	size=''
-	waited=0
 	dead=false
+	clock
+	heard_at=$clock
 	while :; do
+		clock
 		if guest_listen; then
-			waited=0
+			heard_at=$clock
 			result "guest $guest $line"
 			echo "guest $guest $line" >>"$LOG/said"
 			[ "$line" != "$*" ] || return 0
@@ -137,10 +146,9 @@ guest_until() {
 		guest_alive || dead=true
 		[ -z "$GUEST_WATCH" ] || $GUEST_WATCH
 		now=$(stat -c %s "$LOG/guest-$guest.console" 2>/dev/null)
-		[ "$now" = "$size" ] || waited=0
+		[ "$now" = "$size" ] || heard_at=$clock
 		size=$now
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 5)) ] || guest_failed "silent, no: $*"
+		[ $((clock - heard_at)) -lt "$GUEST_SILENCE" ] || guest_failed "silent, no: $*"
 	done
 }
 
@@ -171,11 +179,13 @@ guest_transfer() {
 guest_end() {
 	guest_tell end
 	guest_until verdict 0
-	waited=0
+	clock
+	ended_at=$clock
 	while guest_alive; do
 		sleep 0.1
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 10)) ] || guest_failed "does not power off"
+		clock
+		[ $((clock - ended_at)) -lt "$GUEST_SILENCE" ] ||
+			guest_failed "does not power off"
 	done
 	wait "$guest_pid" || guest_failed "the VMM ended with $?"
 }

@@ -16,7 +16,7 @@ COVERAGE = 85
 
 # The debug kernel is slow and large.
 DEBUG_SILENCE = 600
-DEBUG_GUEST_SILENCE = 300
+DEBUG_GUEST_SILENCE = 420
 DEBUG_MEMORY_MIB = 3584
 
 RUNNER_LINE = re.compile(r"^(ok|not ok) \d+ selftests: pviommu: (\w+)(.*)$", re.M)
