@@ -37,27 +37,28 @@ stat_of() {
 	aperture_stats "$guest_pid" "$2" | awk -v name="$1" '$1 == name { print $2 }'
 }
 
+# stat_is NAME VALUE [APERTURE]
+stat_is() {
+	[ "$(stat_of "$1" "$3")" = "$2" ]
+}
+
 # comes_to NAME VALUE [APERTURE]: does the counter get there? A lazy guest takes its
 # time.
 comes_to() {
-	waited=0
-	while [ "$(stat_of "$1" "$3")" != "$2" ]; do
-		sleep 0.1
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 10)) ] || return
-	done
+	wait_until stat_is "$@"
+}
+
+# stat_stays NAME: does it stay the same for a second? Its value is in $settled.
+stat_stays() {
+	settled=$(stat_of "$1")
+	sleep 1
+	stat_is "$1" "$settled"
 }
 
 # settles_at NAME: the counter, once the guest is at rest.
 settles_at() {
-	waited=0
-	before=
-	while [ "$(stat_of "$1")" != "$before" ] && [ $waited -lt "$GUEST_SILENCE" ]; do
-		before=$(stat_of "$1")
-		sleep 1
-		waited=$((waited + 1))
-	done
-	echo "$before"
+	wait_until stat_stays "$1"
+	echo "$settled"
 }
 
 # said WORD...: did the guest say it since forget?
@@ -98,12 +99,7 @@ launch() {
 
 # Waits for the end of a VMM that must not start; its exit code in $status.
 vmm_ends() {
-	waited=0
-	while guest_alive && [ $waited -lt $((GUEST_SILENCE * 10)) ]; do
-		sleep 0.1
-		waited=$((waited + 1))
-	done
-	! guest_alive || guest_failed "it has started"
+	wait_until guest_gone || guest_failed "it has started"
 	wait "$guest_pid"
 	status=$?
 }

@@ -14,12 +14,7 @@ blamed() {
 }
 
 is_blamed() {
-	waited=0
-	while [ "$(blamed)" = "$blamed_before" ]; do
-		sleep 0.1
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 10)) ] || return
-	done
+	[ "$(blamed)" != "$blamed_before" ]
 }
 
 # Its devices are blocked, and the host says why.
@@ -33,7 +28,7 @@ blocked_guest() {
 	check "no driver: edu cannot write" said edu inside_write_blocked 1
 	check "no driver: nor read" said edu inside_read 0
 	guest_tell try_disk
-	check "no driver: the host says so" is_blamed
+	check "no driver: the host says so" wait_until is_blamed
 	guest_until pause try_disk
 	check "no driver: there is no disk" said disk 0
 	check "no driver: nothing is pinned" [ "$(stat_of pinned)" = 0 ]
@@ -42,14 +37,9 @@ blocked_guest() {
 	echo "$timeout" >$PARAMETERS/driver_timeout
 }
 
-# locked_falls KIB: does less than this stay locked, before long?
-locked_falls() {
-	waited=0
-	while [ "$(locked_kib "$guest_pid")" -ge "$1" ]; do
-		sleep 0.1
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 10)) ] || return
-	done
+# locked_below KIB
+locked_below() {
+	[ "$(locked_kib "$guest_pid")" -lt "$1" ]
 }
 
 # With --fallback=pin they work as under plain VFIO, until the driver comes.
@@ -74,7 +64,7 @@ pinned_guest() {
 	guest_step remove "$GUEST_NVME" "$GUEST_EDU"
 	guest_step pviommu
 	guest_step rescan
-	check "fallback: with the driver RAM is let go" locked_falls 16384
+	check "fallback: with the driver RAM is let go" wait_until locked_below 16384
 	check "fallback: all of it" [ $((($(pins) - pins_before) * 4)) -lt 16384 ]
 	check "fallback: no device waits" [ "$(stat_of waiting)" = 0 ]
 	check "fallback: the disk reads right with the driver" reads_right

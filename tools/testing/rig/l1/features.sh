@@ -81,12 +81,7 @@ mixed_guest() {
 }
 
 console_says() {
-	waited=0
-	while ! grep -q "$1" "$LOG/guest-$guest.console"; do
-		sleep 0.1
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 10)) ] || return
-	done
+	wait_until grep -q "$1" "$LOG/guest-$guest.console"
 }
 
 # A fault that the host's IOMMU driver reports, from there to the guest's log.

@@ -89,6 +89,10 @@ guest_alive() {
 	kill -0 "$guest_pid" 2>/dev/null
 }
 
+guest_gone() {
+	! guest_alive
+}
+
 guest_failed() {
 	tail -n 5 "$LOG/guest-$guest.qemu"
 	kill -KILL "$guest_pid" 2>/dev/null
@@ -105,13 +109,6 @@ guest_listen() {
 	line=$(sed -n "${heard}p" "$state/said")
 }
 
-# clock: the seconds that the host has been up in $clock. Waits are measured by it:
-# a host that has much to do counts few of its own rounds.
-clock() {
-	read -r clock _ </proc/uptime
-	clock=${clock%.*}
-}
-
 # guest_until WORD...: passes the guest's lines on as results, "guest NAME
 # WORD...", until it says this one. They are in $LOG/said too. Time out on silence,
 # of the console too.
@@ -124,12 +121,10 @@ clock() {
 guest_until() {
 	size=''
 	dead=false
-	clock
-	heard_at=$clock
+	wait_begins
 	while :; do
-		clock
 		if guest_listen; then
-			heard_at=$clock
+			wait_begins
 			result "guest $guest $line"
 			echo "guest $guest $line" >>"$LOG/said"
 			[ "$line" != "$*" ] || return 0
@@ -146,9 +141,9 @@ guest_until() {
 		guest_alive || dead=true
 		[ -z "$GUEST_WATCH" ] || $GUEST_WATCH
 		now=$(stat -c %s "$LOG/guest-$guest.console" 2>/dev/null)
-		[ "$now" = "$size" ] || heard_at=$clock
+		[ "$now" = "$size" ] || wait_begins
 		size=$now
-		[ $((clock - heard_at)) -lt "$GUEST_SILENCE" ] || guest_failed "silent, no: $*"
+		is_in_time || guest_failed "silent, no: $*"
 	done
 }
 
@@ -179,13 +174,6 @@ guest_transfer() {
 guest_end() {
 	guest_tell end
 	guest_until verdict 0
-	clock
-	ended_at=$clock
-	while guest_alive; do
-		sleep 0.1
-		clock
-		[ $((clock - ended_at)) -lt "$GUEST_SILENCE" ] ||
-			guest_failed "does not power off"
-	done
+	wait_until guest_gone || guest_failed "does not power off"
 	wait "$guest_pid" || guest_failed "the VMM ended with $?"
 }

@@ -49,6 +49,27 @@ turn_end() {
 	done
 }
 
+# wait_begins, is_in_time: a wait for as long as a guest may be silent, by the clock: a busy
+# host makes few rounds. One at a time.
+wait_begins() {
+	read -r clock _ </proc/uptime
+	deadline=$((${clock%.*} + GUEST_SILENCE))
+}
+
+is_in_time() {
+	read -r clock _ </proc/uptime
+	[ "${clock%.*}" -lt "$deadline" ]
+}
+
+# wait_until COMMAND...: tries it again and again; false if it stays false.
+wait_until() {
+	wait_begins
+	until "$@"; do
+		sleep 0.1
+		is_in_time || return
+	done
+}
+
 fail() {
 	echo "FAIL: $*"
 	result "failure $*"

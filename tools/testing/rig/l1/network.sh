@@ -13,12 +13,7 @@ own_peer_start() {
 	rm -f /run/peer.port
 	python3 -B "$BIN/peer.py" /run/peer.port </dev/null >"$LOG/peer" 2>&1 7>&- &
 	own_peer=$!
-	waited=0
-	while [ ! -s /run/peer.port ]; do
-		sleep 0.1
-		waited=$((waited + 1))
-		[ $waited -lt $((GUEST_SILENCE * 10)) ] || fail "no peer"
-	done
+	wait_until [ -s /run/peer.port ] || fail "no peer"
 	OWN_PEER="10.0.3.2 $(cat /run/peer.port)"
 }
 
