@@ -101,6 +101,7 @@ static s32 check_directory(struct pviommu_aperture *ap, u64 gpa)
 static s64 disable_some(struct pviommu_aperture *ap)
 {
 	WRITE_ONCE(ap->enabled, false);
+	WRITE_ONCE(ap->direct, false);
 	if (pviommu_remove_all(ap, DROP_MAX))
 		return PVIOMMU_RC_RETRY;
 	pviommu_memlock_trim(&ap->vm->memlock);
@@ -154,7 +155,7 @@ static s64 check_enable(struct pviommu_aperture *ap, u64 directory)
  * pviommu_aperture_enable() - PVIOMMU_OP_ENABLE
  * @ap: the aperture
  * @directory: GPA of the table's directory
- * @flags: none yet
+ * @flags: PVIOMMU_ENABLE_*
  *
  * What was mapped before is dropped even when the table stays where it was: a
  * kexec'ed kernel may use the same memory anew.
@@ -169,7 +170,7 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 	bool charge;
 	s64 ret;
 
-	if (flags)
+	if (flags & ~PVIOMMU_ENABLE_DIRECT)
 		return PVIOMMU_RC_BAD_ARG;
 
 	do {
@@ -181,6 +182,8 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 			ret = disable_some(ap);
 			if (!ret) {
 				ap->directory = directory;
+				WRITE_ONCE(ap->direct,
+					   flags & PVIOMMU_ENABLE_DIRECT);
 				WRITE_ONCE(ap->enabled, true);
 			}
 		}
@@ -268,6 +271,7 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 	stats->hypercalls = atomic64_read(&ap->hypercalls);
 	stats->refused = atomic64_read(&ap->refused);
 	stats->enabled = ap->enabled;
+	stats->direct = ap->direct;
 	stats->shadow_leaves = ap->nr_leaves;
 	stats->noncoherent = ap->domain.noncoherent;
 	stats->taken = pviommu_domain_taken(&ap->domain, &unused);

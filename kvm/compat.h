@@ -13,6 +13,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/shrinker.h>
 #include <linux/version.h>
 #include <linux/vfio.h>
 
@@ -35,6 +36,26 @@ static inline bool pviommu_vfio_file_is_of(const struct file *file,
 static inline bool pviommu_is_misfit(int err)
 {
 	return err == -EINVAL;
+}
+
+/* NULL without memory. */
+static inline struct shrinker *
+pviommu_shrinker_register(typeof_member(struct shrinker, count_objects) count,
+			  typeof_member(struct shrinker, scan_objects) scan)
+{
+	struct shrinker *shrinker = shrinker_alloc(0, "pviommu");
+
+	if (!shrinker)
+		return NULL;
+	shrinker->count_objects = count;
+	shrinker->scan_objects = scan;
+	shrinker_register(shrinker);
+	return shrinker;
+}
+
+static inline void pviommu_shrinker_free(struct shrinker *shrinker)
+{
+	shrinker_free(shrinker);
 }
 
 #else /* 6.1 */
@@ -138,6 +159,26 @@ static inline bool iommu_group_has_isolated_msi(struct iommu_group *group)
 	((void)(gfp), iommu_map(domain, iova, paddr, size, prot))
 #define iommu_map_sg(domain, iova, sg, nents, prot, gfp) \
 	((void)(gfp), iommu_map_sg(domain, iova, sg, nents, prot))
+
+/* There is one. */
+static inline struct shrinker *
+pviommu_shrinker_register(typeof_member(struct shrinker, count_objects) count,
+			  typeof_member(struct shrinker, scan_objects) scan)
+{
+	static struct shrinker shrinker;
+
+	shrinker = (struct shrinker){
+		.count_objects = count,
+		.scan_objects = scan,
+		.seeks = DEFAULT_SEEKS,
+	};
+	return register_shrinker(&shrinker, "pviommu") ? NULL : &shrinker;
+}
+
+static inline void pviommu_shrinker_free(struct shrinker *shrinker)
+{
+	unregister_shrinker(shrinker);
+}
 
 /* There is no private memory. */
 static inline bool

@@ -50,6 +50,9 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(large);
 	show(large_mapped);
 	show(large_broken);
+	show(direct);
+	show(reclaims);
+	show(reclaimed);
 #undef show
 	return 0;
 }

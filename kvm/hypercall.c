@@ -38,7 +38,7 @@ op_probe(struct kvm_vcpu *vcpu, struct pviommu_vm *vm, const u64 args[3])
 		.version = PVIOMMU_ABI_VERSION,
 		.nr_apertures = nr_apertures,
 		.features = PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS |
-			    PVIOMMU_FEATURE_LARGE,
+			    PVIOMMU_FEATURE_LARGE | PVIOMMU_FEATURE_DIRECT,
 		.sync_max_pages = PVIOMMU_SYNC_MAX_PAGES,
 		.sync_max_ranges = PVIOMMU_SYNC_MAX_RANGES,
 	};

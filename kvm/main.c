@@ -24,6 +24,7 @@ union ioctl_buffer {
 	struct pviommu_reset reset;
 	struct pviommu_stats stats;
 	struct pviommu_mark_dirty mark_dirty;
+	struct pviommu_reclaim reclaim;
 };
 
 /**
@@ -186,6 +187,28 @@ static int ioctl_mark_dirty(struct pviommu_vm *vm, union ioctl_buffer *buf)
 	return ret;
 }
 
+static int ioctl_reclaim(struct pviommu_vm *vm, union ioctl_buffer *buf)
+{
+	struct pviommu_reclaim *cmd = &buf->reclaim;
+	struct pviommu_aperture *ap;
+	u32 id;
+
+	if (cmd->flags || cmd->__reserved)
+		return -EOPNOTSUPP;
+
+	cmd->out_pages = 0;
+	if (cmd->aperture_id != PVIOMMU_APERTURE_ALL) {
+		ap = pviommu_vm_aperture(vm, cmd->aperture_id);
+		if (!ap)
+			return -ENOENT;
+		cmd->out_pages = pviommu_reclaim(ap, cmd->pages);
+		return 0;
+	}
+	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
+		cmd->out_pages += pviommu_reclaim(ap, cmd->pages - cmd->out_pages);
+	return 0;
+}
+
 #define IOCTL_OP(_NAME, _name, _last, _unbound, _copy_out)		\
 	[PVIOMMU_CMD_##_NAME] = {					\
 		.size = sizeof(struct pviommu_##_name),			\
@@ -205,6 +228,7 @@ static const struct ioctl_op ioctl_ops[] = {
 	IOCTL_OP(RESET, reset, __reserved, false, false),
 	IOCTL_OP(STATS, stats, stats_uptr, false, true),
 	IOCTL_OP(MARK_DIRTY, mark_dirty, out_lost, false, true),
+	IOCTL_OP(RECLAIM, reclaim, out_pages, false, true),
 };
 
 static long pviommu_fops_ioctl(struct file *file, unsigned int cmd,
@@ -287,9 +311,12 @@ static int __init pviommu_init(void)
 	int ret;
 
 	pviommu_debugfs_init();
-	ret = pviommu_device_init();
+	ret = pviommu_reclaim_start();
 	if (ret)
 		goto err_debugfs;
+	ret = pviommu_device_init();
+	if (ret)
+		goto err_reclaim;
 	ret = pviommu_hook_install(KVM_HC_PVIOMMU, pviommu_hypercall);
 	if (ret)
 		goto err_device;
@@ -302,6 +329,8 @@ err_hook:
 	pviommu_hook_remove();
 err_device:
 	pviommu_device_exit();
+err_reclaim:
+	pviommu_reclaim_end();
 err_debugfs:
 	pviommu_debugfs_exit();
 	return ret;
@@ -313,6 +342,7 @@ static void __exit pviommu_exit(void)
 	misc_deregister(&pviommu_misc);
 	pviommu_hook_remove();
 	pviommu_device_exit();
+	pviommu_reclaim_end();
 	pviommu_debugfs_exit();
 }
 module_exit(pviommu_exit);

@@ -9,6 +9,7 @@
  *   table.c		guest memory, and the guest's table in it; table.h
  *   sync.c		the table is compared with the shadow, and the hardware follows
  *   remove.c		what must not be mapped any more: cleared, flushed, unpinned
+ *   reclaim.c		what guests do not use goes when the host needs memory
  *   dirty.c		KVM's log of what devices have written
  *   shadow.c		what is mapped, as memory
  *   domain.c		an aperture's IOMMU domain
@@ -130,6 +131,8 @@ struct pviommu_memlock {
  * @apertures: by id
  * @memlock: accounting of what is pinned, of all apertures
  * @dirty_lost: pages that could not be entered in the dirty log
+ * @reclaim: takes back idle pages
+ * @reclaim_wanted: how many
  * @debugfs: its directory
  */
 struct pviommu_vm {
@@ -145,6 +148,8 @@ struct pviommu_vm {
 	struct pviommu_aperture *apertures[PVIOMMU_MAX_APERTURES];
 	struct pviommu_memlock memlock;
 	atomic64_t dirty_lost;
+	struct work_struct reclaim;
+	atomic_long_t reclaim_wanted;
 	struct dentry *debugfs;
 };
 
@@ -224,6 +229,7 @@ struct pviommu_fault_source {
  * @nr_holes: elements in @holes
  * @holes: reserved window pages: nothing is ever mapped there
  * @enabled: follows the table at @directory
+ * @direct: and it holds use counts
  * @touched: has been enabled or disabled by the guest: no device is left to VFIO
  *	from now on
  * @nr_unconfined: devices whose group is not in @domain; pviommu_vm::lock, too
@@ -235,6 +241,7 @@ struct pviommu_fault_source {
  * @nr_leaves: elements in @shadow
  * @spare_leaves: those in which nothing is mapped
  * @nr_spare_leaves: of them
+ * @reclaim_from: index in @shadow where reclaim goes on
  * @pinned: pages that are pinned; all are in @shadow
  * @batch: scratch memory of a sync
  * @stats: what PVIOMMU_STATS reports, but for what is counted elsewhere
@@ -258,6 +265,7 @@ struct pviommu_aperture {
 	unsigned int nr_holes;
 	struct pviommu_hole holes[PVIOMMU_MAX_HOLES];
 	bool enabled;
+	bool direct;
 	bool touched;
 	unsigned int nr_unconfined;
 	gpa_t directory;
@@ -268,6 +276,7 @@ struct pviommu_aperture {
 	unsigned long nr_leaves;
 	struct list_head spare_leaves;
 	unsigned long nr_spare_leaves;
+	unsigned long reclaim_from;
 	unsigned long pinned;
 	struct pviommu_sync_batch *batch;
 	struct pviommu_aperture_stats stats;
@@ -308,6 +317,8 @@ void pviommu_vm_close(struct pviommu_vm *vm);
 int pviommu_vm_bind(struct pviommu_vm *vm, int vm_fd);
 struct pviommu_vm *pviommu_vm_get_by_kvm(struct kvm *kvm);
 bool pviommu_vm_tryget(struct pviommu_vm *vm);
+void pviommu_vms_for_each(void (*function)(struct pviommu_vm *vm, void *data),
+			  void *data);
 
 /**
  * pviommu_vm_put() - undo pviommu_vm_tryget() or pviommu_vm_get_by_kvm()
@@ -360,6 +371,13 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 /* remove.c; the rest is in remove.h */
 bool pviommu_remove_all(struct pviommu_aperture *ap, unsigned long max);
 void pviommu_remove_abandoned(struct pviommu_aperture *ap);
+
+/* reclaim.c */
+u64 pviommu_reclaim(struct pviommu_aperture *ap, u64 max);
+void pviommu_reclaim_init(struct pviommu_vm *vm);
+void pviommu_reclaim_stop(struct pviommu_vm *vm);
+int pviommu_reclaim_start(void);
+void pviommu_reclaim_end(void);
 
 /* dirty.c */
 unsigned int pviommu_dirty_mark(struct kvm *kvm, gfn_t gfn, u64 n);

@@ -59,6 +59,10 @@ void pviommu_shadow_free(struct pviommu_aperture *ap,
 {
 	if (ap->last_leaf == leaf)
 		ap->last_leaf = NULL;
+	if (leaf->page) {
+		unpin_user_pages_dirty_lock(&leaf->page, 1, true);
+		pviommu_memlock_uncharge(&ap->vm->memlock, 1);
+	}
 	xa_erase(&ap->shadow, leaf->at);
 	list_del(&leaf->spare);
 	ap->nr_spare_leaves--;

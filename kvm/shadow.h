@@ -41,6 +41,7 @@ struct pviommu_shadow {
 /**
  * struct pviommu_shadow_leaf - the shadow of 512 window pages
  * @table: GPA of the guest's leaf: a directory entry, once set, does not change
+ * @page: of the guest's leaf, pinned, in a direct table; else NULL
  * @at: index in pviommu_aperture::shadow
  * @nr: entries that are mapped
  * @large: all of them are, by one leaf of the IOMMU's, which goes as a whole or not
@@ -50,6 +51,7 @@ struct pviommu_shadow {
  */
 struct pviommu_shadow_leaf {
 	gpa_t table;
+	struct page *page;
 	unsigned long at;
 	unsigned int nr;
 	bool large;

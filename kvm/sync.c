@@ -132,6 +132,60 @@ static bool any_wanted(const __le64 *table, unsigned int nr)
 	return false;
 }
 
+VISIBLE_IF_KUNIT s32 pviommu_sync_gup_rc(long err)
+{
+	switch (err) {
+	case -ENOMEM:
+		return PVIOMMU_RC_NO_MEMORY;
+	case -EINTR:
+	case -EAGAIN:
+	case -ERESTARTSYS:
+	case 0:
+		return PVIOMMU_RC_RETRY;
+	default:
+		return PVIOMMU_RC_NO_RAM;
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_gup_rc);
+
+/* Keep those of the pinned pages that are not pinned too often already. */
+static unsigned int limit_pins(struct page **pages, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		if (folio_ref_count(page_folio(pages[i])) > MAX_PAGE_REFS)
+			break;
+	}
+	if (i < n)
+		unpin_user_pages(pages + i, n - i);
+	return i;
+}
+
+/* In a direct table entries are changed by reclaim, which cannot wait for the VMM. */
+static s32 pin_table(struct pviommu_aperture *ap,
+		     struct pviommu_shadow_leaf *leaf)
+{
+	unsigned long hva;
+	struct page *page;
+	s32 rc;
+	long got;
+
+	rc = pviommu_table_hva(ap->vm->kvm, &ap->table_ram, leaf->table, &hva);
+	if (rc)
+		return rc;
+	if (pviommu_memlock_charge(&ap->vm->memlock, 1))
+		return PVIOMMU_RC_LOCK_LIMIT;
+	got = pin_user_pages_fast(hva, 1, FOLL_LONGTERM | FOLL_WRITE, &page);
+	if (got == 1 && limit_pins(&page, 1)) {
+		leaf->page = page;
+		return 0;
+	}
+	pviommu_memlock_uncharge(&ap->vm->memlock, 1);
+	rc = got == 1 ? PVIOMMU_RC_BAD_TABLE : pviommu_sync_gup_rc(got);
+	return rc == PVIOMMU_RC_NO_RAM ? PVIOMMU_RC_BAD_TABLE : rc;
+}
+
 /*
  * Read entries of a leaf of the guest's that has no shadow yet. It gets one if something
  * is wanted.
@@ -162,7 +216,12 @@ read_new_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
 	leaf = pviommu_shadow_add(ap, first, le64_to_cpu(gpa));
 	if (!leaf)
 		*rc = PVIOMMU_RC_NO_MEMORY;
-	return leaf;
+	else if (ap->direct)
+		*rc = pin_table(ap, leaf);
+	if (!leaf || !*rc)
+		return leaf;
+	pviommu_shadow_free(ap, leaf);
+	return NULL;
 }
 
 /*
@@ -211,22 +270,6 @@ static unsigned int gup_flags(u64 entry)
 {
 	return FOLL_LONGTERM | (entry & PVIOMMU_ENTRY_WRITE ? FOLL_WRITE : 0);
 }
-
-VISIBLE_IF_KUNIT s32 pviommu_sync_gup_rc(long err)
-{
-	switch (err) {
-	case -ENOMEM:
-		return PVIOMMU_RC_NO_MEMORY;
-	case -EINTR:
-	case -EAGAIN:
-	case -ERESTARTSYS:
-	case 0:
-		return PVIOMMU_RC_RETRY;
-	default:
-		return PVIOMMU_RC_NO_RAM;
-	}
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_gup_rc);
 
 /* Does a refusal say nothing about the entry, so that what is mapped should stay? */
 static bool passes(s32 rc)
@@ -421,20 +464,6 @@ static bool joins(const struct sync_item *first, unsigned int i)
 	return item->index == first->index + i && !item->rc &&
 	       (item->entry & ENTRY_PERM) == (first->entry & ENTRY_PERM) &&
 	       !shadow_of(item)->entry;
-}
-
-/* Keep those of the pinned pages that are not pinned too often already. */
-static unsigned int limit_pins(struct page **pages, unsigned int n)
-{
-	unsigned int i;
-
-	for (i = 0; i < n; i++) {
-		if (folio_ref_count(page_folio(pages[i])) > MAX_PAGE_REFS)
-			break;
-	}
-	if (i < n)
-		unpin_user_pages(pages + i, n - i);
-	return i;
 }
 
 /*

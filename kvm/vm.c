@@ -50,6 +50,7 @@ struct pviommu_vm *pviommu_vm_open(void)
 	refcount_set(&vm->users, 1);
 	init_completion(&vm->idle);
 	mutex_init(&vm->lock);
+	pviommu_reclaim_init(vm);
 	return vm;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_open);
@@ -84,6 +85,29 @@ struct pviommu_vm *pviommu_vm_get_by_kvm(struct kvm *kvm)
 	return vm;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_get_by_kvm);
+
+/**
+ * pviommu_vms_for_each() - call a function for every bound VM
+ * @function: must not sleep
+ * @data: for it
+ *
+ * Context: any.
+ */
+void pviommu_vms_for_each(void (*function)(struct pviommu_vm *vm, void *data),
+			  void *data)
+{
+	struct pviommu_vm *vm;
+	int bucket;
+
+	rcu_read_lock();
+	hash_for_each_rcu(vm_hash, bucket, vm, hash) {
+		if (!pviommu_vm_tryget(vm))
+			continue;
+		function(vm, data);
+		pviommu_vm_put(vm);
+	}
+	rcu_read_unlock();
+}
 
 /* Have @kvm's vCPUs find @vm. */
 VISIBLE_IF_KUNIT int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm)
@@ -162,6 +186,7 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 		pviommu_vm_withdraw(vm);
 	pviommu_vm_put(vm);
 	wait_for_completion(&vm->idle);
+	pviommu_reclaim_stop(vm);
 
 	pviommu_debugfs_remove_vm(vm);
 	for (i = 0; i < vm->nr_apertures; i++) {

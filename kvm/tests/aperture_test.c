@@ -119,7 +119,7 @@ static void flags_are_refused(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
 
-	KUNIT_EXPECT_EQ(test, pviommu_aperture_enable(fix->ap, 0, 1),
+	KUNIT_EXPECT_EQ(test, pviommu_aperture_enable(fix->ap, 0, 2),
 			PVIOMMU_RC_BAD_ARG);
 	KUNIT_EXPECT_TRUE(test, fix->ap->enabled);
 }

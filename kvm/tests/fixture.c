@@ -5,6 +5,7 @@
 #include <linux/string.h>
 
 #include "fixture.h"
+#include "shadow.h"
 
 #define PERM	(IOMMU_READ | IOMMU_WRITE)
 
@@ -124,6 +125,35 @@ s64 fixture_enable(struct fixture *fix, u64 directory)
 
 	srcu_read_unlock(&fix->fake.kvm->srcu, idx);
 	return ret;
+}
+
+/**
+ * fixture_enable_direct() - have the aperture follow the same table, with use counts
+ * @fix: the fixture
+ */
+void fixture_enable_direct(struct fixture *fix)
+{
+	int idx = srcu_read_lock(&fix->fake.kvm->srcu);
+
+	KUNIT_ASSERT_EQ(fix->test,
+			pviommu_aperture_enable(fix->ap, FRAME(FRAME_DIRECTORY, 0),
+						PVIOMMU_ENABLE_DIRECT), 0);
+	srcu_read_unlock(&fix->fake.kvm->srcu, idx);
+}
+
+/**
+ * fixture_entry() - read an entry of the guest's table
+ * @fix: the fixture
+ * @index: window page
+ *
+ * Return: the entry.
+ */
+u64 fixture_entry(struct fixture *fix, u64 index)
+{
+	u64 leaf = index / PVIOMMU_ENTRIES_PER_LEAF;
+	__le64 *table = fake_vm_frame(&fix->fake, FRAME_LEAVES + leaf);
+
+	return le64_to_cpu(table[index % PVIOMMU_ENTRIES_PER_LEAF]);
 }
 
 /**
@@ -318,6 +348,24 @@ static bool check_page(struct fixture *fix, u64 index)
 	return true;
 }
 
+/* The guest's leaves, which are pinned if they hold use counts. Returns their number. */
+static u64 check_tables(struct fixture *fix)
+{
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+	u64 tables = 0;
+
+	xa_for_each(&fix->ap->shadow, at, leaf) {
+		KUNIT_EXPECT_EQ(fix->test, !!leaf->page, fix->ap->direct);
+		if (!leaf->page)
+			continue;
+		fix->pins[page_to_pfn(leaf->page) -
+			  page_to_pfn(fix->fake.frames)]++;
+		tables++;
+	}
+	return tables;
+}
+
 /**
  * fixture_check() - do shadow, IOMMU, pins and accounting agree?
  * @fix: the fixture
@@ -326,12 +374,13 @@ void fixture_check(struct fixture *fix)
 {
 	struct pviommu_aperture *ap = fix->ap;
 	struct kunit *test = fix->test;
-	u64 index, pinned = 0;
+	u64 index, tables, pinned = 0;
 	unsigned int i;
 
 	fake_iommu_check(&fix->iommu);
 	memset(fix->pins, 0, sizeof(fix->pins));
 	fix->large = 0;
+	tables = check_tables(fix);
 	for (index = 0; index < ap->npages; index++) {
 		if (!check_page(fix, index))
 			return;
@@ -346,11 +395,12 @@ void fixture_check(struct fixture *fix)
 		}
 	}
 	KUNIT_EXPECT_EQ(test, ap->stats.large, fix->large);
+	pinned -= tables;
 	KUNIT_EXPECT_EQ(test, ap->pinned, pinned);
 	KUNIT_EXPECT_LE(test, ap->pinned, ap->budget);
 	KUNIT_EXPECT_GE(test, ap->stats.pinned_peak, ap->pinned);
 	KUNIT_EXPECT_EQ(test, ap->stats.mapped - ap->stats.unmapped, pinned);
-	KUNIT_EXPECT_EQ(test, fixture_in_use(fix), pinned);
+	KUNIT_EXPECT_EQ(test, fixture_in_use(fix), pinned + tables);
 	KUNIT_EXPECT_EQ(test, fix->vm.memlock.charged, fix->fake.mm->locked_vm);
 }
 

@@ -59,6 +59,8 @@ int fixture_init(struct kunit *test);
 void fixture_exit(struct kunit *test);
 
 s64 fixture_enable(struct fixture *fix, u64 directory);
+void fixture_enable_direct(struct fixture *fix);
+u64 fixture_entry(struct fixture *fix, u64 index);
 void fixture_set(struct fixture *fix, u64 index, u64 entry);
 void fixture_fill(struct fixture *fix, u64 index, unsigned int frame,
 		  unsigned int n, u64 perm);

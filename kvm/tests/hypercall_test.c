@@ -117,8 +117,10 @@ static const struct operand_case operand_cases[] = {
 	  PVIOMMU_RC_NO_RAM },
 
 	{ "ENABLE", PVIOMMU_OP_ENABLE, 0, { FRAME(FRAME_DIRECTORY, 0) }, 0 },
-	{ "ENABLE with a flag", PVIOMMU_OP_ENABLE, 0,
-	  { FRAME(FRAME_DIRECTORY, 0), 1 }, PVIOMMU_RC_BAD_ARG },
+	{ "ENABLE of a direct table", PVIOMMU_OP_ENABLE, 0,
+	  { FRAME(FRAME_DIRECTORY, 0), PVIOMMU_ENABLE_DIRECT }, 0 },
+	{ "ENABLE with an unknown flag", PVIOMMU_OP_ENABLE, 0,
+	  { FRAME(FRAME_DIRECTORY, 0), 2 }, PVIOMMU_RC_BAD_ARG },
 	{ "ENABLE with a third operand", PVIOMMU_OP_ENABLE, 0,
 	  { FRAME(FRAME_DIRECTORY, 0), 0, 1 }, PVIOMMU_RC_BAD_ARG },
 	{ "ENABLE nowhere", PVIOMMU_OP_ENABLE, 0, { 0 },
@@ -177,7 +179,7 @@ static void probe_tells_what_the_host_is(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, info->nr_apertures, 1);
 	KUNIT_EXPECT_EQ(test, info->features,
 			PVIOMMU_FEATURE_SYNC_LIST | PVIOMMU_FEATURE_EVENTS |
-			PVIOMMU_FEATURE_LARGE);
+			PVIOMMU_FEATURE_LARGE | PVIOMMU_FEATURE_DIRECT);
 	KUNIT_EXPECT_EQ(test, info->sync_max_pages, 512);
 	KUNIT_EXPECT_EQ(test, info->sync_max_ranges, 256);
 	KUNIT_EXPECT_EQ(test, ((const u8 *)info)[PROBE_LEN], 0xee);

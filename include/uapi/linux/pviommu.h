@@ -44,6 +44,7 @@ enum {
 	PVIOMMU_CMD_RESET,
 	PVIOMMU_CMD_STATS,
 	PVIOMMU_CMD_MARK_DIRTY,
+	PVIOMMU_CMD_RECLAIM,
 };
 
 /**
@@ -315,6 +316,11 @@ struct pviommu_reset {
  *	@mapped, too
  * @large_broken: of them, those that were taken out because of some of their pages:
  *	the guest had promised to take out all 512 at once
+ * @direct: 1 while the aperture follows a table that was enabled with
+ *	PVIOMMU_ENABLE_DIRECT
+ * @reclaims: times that idle pages were looked for, by PVIOMMU_RECLAIM or because the
+ *	host needs memory
+ * @reclaimed: pages that were found, and taken out; they are in @unmapped, too
  *
  * Later versions append fields.
  */
@@ -344,6 +350,9 @@ struct pviommu_aperture_stats {
 	__aligned_u64 large;
 	__aligned_u64 large_mapped;
 	__aligned_u64 large_broken;
+	__aligned_u64 direct;
+	__aligned_u64 reclaims;
+	__aligned_u64 reclaimed;
 };
 
 /**
@@ -401,5 +410,32 @@ struct pviommu_mark_dirty {
 };
 
 #define PVIOMMU_MARK_DIRTY _IO(PVIOMMU_TYPE, PVIOMMU_CMD_MARK_DIRTY)
+
+/**
+ * struct pviommu_reclaim - ioctl(PVIOMMU_RECLAIM)
+ * @size: sizeof(struct pviommu_reclaim)
+ * @flags: must be 0
+ * @aperture_id: the aperture, or PVIOMMU_APERTURE_ALL
+ * @__reserved: must be 0
+ * @pages: most window pages to take back
+ * @out_pages: how many were
+ *
+ * Takes idle pages out of apertures whose guest has enabled them with
+ * PVIOMMU_ENABLE_DIRECT, and unpins them. The guest does not exit for it, and loses
+ * nothing: what it needs again it asks for again. The host does the same by itself when
+ * it is short of memory.
+ *
+ *  - ENOENT: no such aperture
+ */
+struct pviommu_reclaim {
+	__u32 size;
+	__u32 flags;
+	__u32 aperture_id;
+	__u32 __reserved;
+	__aligned_u64 pages;
+	__aligned_u64 out_pages;
+};
+
+#define PVIOMMU_RECLAIM _IO(PVIOMMU_TYPE, PVIOMMU_CMD_RECLAIM)
 
 #endif /* _UAPI_LINUX_PVIOMMU_H */

@@ -64,9 +64,12 @@
 #define PVIOMMU_SYNC_UNMAP	_BITULL(0)	/* only remove: pins nothing, refuses no entry */
 
 /*
- * PVIOMMU_OP_ENABLE: flags in rdx. None yet; a direct-mode table will be announced
- * here.
+ * PVIOMMU_OP_ENABLE: flags in rdx. Without PVIOMMU_FEATURE_DIRECT there are none.
+ *
+ * DIRECT: entries hold a use count, and the host may take those back that have none:
+ * see PVIOMMU_ENTRY_USES.
  */
+#define PVIOMMU_ENABLE_DIRECT	_BITULL(0)
 
 /*
  * PVIOMMU_OP_ENDPOINT: rcx names the root bus, rdx the way from there. Bus
@@ -104,6 +107,7 @@ struct pviommu_probe_info {
 #define PVIOMMU_FEATURE_SYNC_LIST	_BITULL(0)	/* PVIOMMU_OP_SYNC_LIST */
 #define PVIOMMU_FEATURE_EVENTS		_BITULL(1)	/* PVIOMMU_OP_EVENTS */
 #define PVIOMMU_FEATURE_LARGE		_BITULL(2)	/* PVIOMMU_ENTRY_LARGE */
+#define PVIOMMU_FEATURE_DIRECT		_BITULL(3)	/* PVIOMMU_ENABLE_DIRECT */
 
 /**
  * struct pviommu_hole - IOVAs inside a window that cannot be mapped
@@ -152,6 +156,13 @@ struct pviommu_aperture_info {
  * as one unit. The host may then map them by one large page. If one of them is changed
  * all the same, all of them may be unmapped. Without PVIOMMU_FEATURE_LARGE it is a
  * reserved bit.
+ *
+ * Bits 52-62 are the guest's own. In a table that was enabled with DIRECT, bits 52-60
+ * count who uses the page; an entry that is mapped and used by nobody is idle. The host
+ * may take back an idle entry at any time: it exchanges it for zero, and then unmaps the
+ * page. This is all that the host ever writes. So in such a table an entry is changed by
+ * compare-and-exchange alone, by both, and the guest has to synchronise anew what
+ * it finds to be zero.
  */
 #define PVIOMMU_ENTRIES_PER_LEAF	512
 
@@ -162,6 +173,8 @@ struct pviommu_aperture_info {
 #define PVIOMMU_ENTRY_GFN	0x000ffffffffff000ULL	/* bits 12-51: guest frame */
 #define PVIOMMU_ENTRY_GUEST	0x7ff0000000000000ULL	/* bits 52-62: the guest's own */
 #define PVIOMMU_ENTRY_GFN_SHIFT	12
+#define PVIOMMU_ENTRY_USES	0x1ff0000000000000ULL	/* DIRECT: bits 52-60: uses */
+#define PVIOMMU_ENTRY_USE	_BITULL(52)		/* DIRECT: one use */
 
 /**
  * struct pviommu_range - an element of PVIOMMU_OP_SYNC_LIST's array

@@ -418,7 +418,7 @@ TEST_F(on_enable, refused_enable)
 	EXPECT_EQ(PVIOMMU_RC_BAD_TABLE,
 		  hc(ctx, PVIOMMU_OP_ENABLE, VM_MEM_SIZE, 0, 0));
 	EXPECT_EQ(PVIOMMU_RC_BAD_ARG,
-		  hc(ctx, PVIOMMU_OP_ENABLE, GPA_DIRECTORY, 1, 0));
+		  hc(ctx, PVIOMMU_OP_ENABLE, GPA_DIRECTORY, 2, 0));
 	check_waiting(_metadata, ctx);
 	ASSERT_EQ(0, hc(ctx, PVIOMMU_OP_ENABLE, GPA_DIRECTORY, 0, 0));
 	check_confined(_metadata, ctx);

@@ -68,6 +68,12 @@ FIXTURE_VARIANT_ADD(common, stats) {
 	.unbound_errno = ENXIO,
 };
 
+FIXTURE_VARIANT_ADD(common, reclaim) {
+	.cmd = PVIOMMU_RECLAIM,
+	.size = sizeof(struct pviommu_reclaim),
+	.unbound_errno = ENXIO,
+};
+
 FIXTURE_VARIANT_ADD(common, mark_dirty) {
 	.cmd = PVIOMMU_MARK_DIRTY,
 	.size = sizeof(struct pviommu_mark_dirty),

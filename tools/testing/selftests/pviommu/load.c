@@ -20,6 +20,34 @@ static void start(pthread_t *thread, void *(*function)(void *), void *data)
 	}
 }
 
+static void *entry_thread(void *data)
+{
+	struct entry_load *load = data;
+	__u64 i, round = 0;
+
+	while (!atomic_load(&load->stop)) {
+		for (i = 0; i < 64; i++)
+			table_set(load->ctx, i, (i + round) % 3 ?
+				  guest_page_entry((i + round) % 200, RW) |
+				  (i + round) % load->uses * PVIOMMU_ENTRY_USE :
+				  0);
+		round++;
+	}
+	return NULL;
+}
+
+void entry_load_start(struct entry_load *load, struct ctx *ctx, unsigned int uses)
+{
+	*load = (struct entry_load){ .ctx = ctx, .uses = uses };
+	start(&load->thread, entry_thread, load);
+}
+
+void entry_load_end(struct entry_load *load)
+{
+	atomic_store(&load->stop, true);
+	pthread_join(load->thread, NULL);
+}
+
 static void *dma_thread(void *data)
 {
 	struct dma_load *load = data;

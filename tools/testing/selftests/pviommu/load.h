@@ -48,6 +48,22 @@ struct sync_load {
 	pthread_t thread;	/* private */
 };
 
+/**
+ * struct entry_load - entries of the first 64 window pages change, over and over
+ * @ctx: the aperture's
+ * @uses: they count fewer uses than that
+ *
+ * Nobody is told.
+ */
+struct entry_load {
+	struct ctx *ctx;
+	unsigned int uses;
+	atomic_bool stop;	/* private */
+	pthread_t thread;	/* private */
+};
+
+void entry_load_start(struct entry_load *load, struct ctx *ctx, unsigned int uses);
+void entry_load_end(struct entry_load *load);
 void dma_load_start(struct dma_load *load, struct ctx *ctx, __u64 iova);
 void dma_load_end(struct dma_load *load);
 void sync_load_start(struct sync_load *load, struct ctx *ctx, struct vcpu *vcpu,

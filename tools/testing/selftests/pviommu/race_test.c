@@ -157,38 +157,16 @@ TEST_F_TIMEOUT(two_vcpus, sync, 120)
 }
 
 /* One writes entries and does not sync; the other syncs what it finds. */
-struct writer {
-	struct ctx *ctx;
-	atomic_bool stop;
-	pthread_t thread;
-};
-
-static void *writer_thread(void *data)
-{
-	struct writer *writer = data;
-	unsigned int i, round = 0;
-
-	while (!atomic_load(&writer->stop)) {
-		for (i = 0; i < 64; i++)
-			table_set(writer->ctx, i, (i + round) % 3 ?
-				  guest_page_entry((i + round) % 200, RW) : 0);
-		round++;
-	}
-	return NULL;
-}
-
 TEST_F_TIMEOUT(race, entries_change_during_a_sync, 120)
 {
-	struct writer writer = { .ctx = &self->ctx };
+	struct entry_load writer;
 	struct ctx *ctx = &self->ctx;
 	unsigned int i;
 
-	ASSERT_EQ(0, pthread_create(&writer.thread, NULL, writer_thread,
-				    &writer));
+	entry_load_start(&writer, ctx, 1);
 	for (i = 0; i < test_rounds(ROUNDS); i++)
 		ASSERT_EQ(0, hc_sync_all(ctx, 0, 64));
-	atomic_store(&writer.stop, true);
-	pthread_join(writer.thread, NULL);
+	entry_load_end(&writer);
 
 	table_clear(ctx, 0, 64);
 	table_fill(ctx, 10, 3);
