@@ -68,6 +68,27 @@ static bool holes_ok(u32 id, const struct pviommu_aperture_info *info)
 	return true;
 }
 
+/* Mode direct, if there is nothing against it; or what else was asked for. */
+static enum pviommu_mode choose_mode(u32 id)
+{
+	enum pviommu_mode mode = pviommu_mode_of(id);
+
+	if (mode != PVIOMMU_DIRECT)
+		return mode;
+	if (!pviommu_host_has_direct()) {
+		pr_warn("aperture %u: the host does not support mode direct; mode remap is used\n",
+			id);
+		return PVIOMMU_REMAP;
+	}
+	/* It would reach what other devices use no more. */
+	if (pviommu_endpoint_is_any_untrusted(id)) {
+		pr_warn("aperture %u: there is an untrusted device in it; mode remap is used\n",
+			id);
+		return PVIOMMU_REMAP;
+	}
+	return mode;
+}
+
 /*
  * Fetches what the host says of an aperture that has no endpoint. Not once and for
  * all: the holes are those of the devices which are in it, and that may be
@@ -104,6 +125,7 @@ static int aperture_learn(struct pviommu_aperture *aperture)
 	aperture->base = info->base;
 	aperture->nr_pages = info->length >> PVIOMMU_PAGE_SHIFT;
 	aperture->budget = info->budget;
+	aperture->mode = choose_mode(id);
 	kfree(aperture->holes);
 	aperture->holes = holes;
 	aperture->nr_holes = info->nr_holes;
@@ -132,7 +154,9 @@ static struct pviommu_aperture *aperture_create(u32 id)
 		return ERR_PTR(-ENOMEM);
 
 	aperture->id = id;
-	aperture->mode = pviommu_mode_of(id);
+	/* Constant for everybody else. */
+	memcpy((void *)&aperture->dma_ops, &pviommu_direct_ops,
+	       sizeof(aperture->dma_ops));
 	mutex_init(&aperture->attach_lock);
 	ret = aperture_learn(aperture);
 	if (ret)

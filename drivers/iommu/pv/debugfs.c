@@ -22,8 +22,12 @@ static int aperture_show(struct seq_file *seq, void *unused)
 			   pviommu_table_nr_dirty(&aperture->domain->table));
 	/* Pairs with pviommu_mapper_start(). */
 	mapper = smp_load_acquire(&aperture->mapper);
-	if (mapper && mapper->domain == aperture->domain)
-		pviommu_pool_show(mapper->pool, seq);
+	if (mapper && mapper->domain == aperture->domain) {
+		if (mapper->pool)
+			pviommu_pool_show(mapper->pool, seq);
+		if (mapper->direct)
+			pviommu_direct_show(mapper->direct, seq);
+	}
 	mutex_unlock(&aperture->attach_lock);
 	return 0;
 }

@@ -61,11 +61,6 @@ static struct pviommu_mapper *mapper_of(struct device *dev)
 	return endpoint ? smp_load_acquire(&endpoint->aperture->mapper) : NULL;
 }
 
-static u64 limit_of(struct device *dev, u64 mask)
-{
-	return min_not_zero(mask, dev->bus_dma_limit);
-}
-
 static bool is_bounced(const struct pviommu_mapper *mapper, dma_addr_t addr)
 {
 	return mapper && addr >= mapper->pool->iova &&
@@ -97,7 +92,7 @@ static dma_addr_t bounce(struct device *dev, struct pviommu_mapper *mapper,
 			 phys_addr_t paddr, size_t size)
 {
 	return pviommu_pool_map(mapper->pool, paddr, size,
-				limit_of(dev, dma_get_mask(dev)),
+				pviommu_dma_limit(dev, dma_get_mask(dev)),
 				dma_get_seg_boundary(dev),
 				dma_get_min_align_mask(dev));
 }
@@ -124,7 +119,7 @@ static dma_addr_t map_phys(struct device *dev, struct pviommu_mapper *mapper,
 			   phys_addr_t paddr, size_t size,
 			   enum dma_data_direction dir, bool remap)
 {
-	u64 limit = limit_of(dev, dma_get_mask(dev));
+	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
 	dma_addr_t addr;
 
 	addr = remap ? pviommu_mapper_map(mapper, paddr, size, dir, limit) :
@@ -199,7 +194,7 @@ static int pviommu_map_sg(struct device *dev, struct scatterlist *sgl, int nents
 			  enum dma_data_direction dir, unsigned long attrs)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
-	u64 limit = limit_of(dev, dma_get_mask(dev));
+	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
 	u64 boundary = dma_get_seg_boundary(dev);
 	struct scatterlist *sg;
 	size_t size = 0;
@@ -294,7 +289,7 @@ static void *pviommu_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 	if (!mapper)
 		return NULL;
 	memory = pviommu_pool_alloc(mapper->pool, size,
-				    limit_of(dev, dev->coherent_dma_mask), addr);
+				    pviommu_dma_limit(dev, dev->coherent_dma_mask), addr);
 	if (!memory && !(gfp & __GFP_NOWARN))
 		warn_full(dev, mapper, size, attrs);
 	return memory;
@@ -306,21 +301,32 @@ static void pviommu_free(struct device *dev, size_t size, void *memory,
 	pviommu_pool_unmap(mapper_of(dev)->pool, addr);
 }
 
-/*
- * These have to lie side by side in memory, which those of the pool may not: they are
+/**
+ * pviommu_dma_alloc_pages() - the DMA API's ->alloc_pages()
+ * @dev: an endpoint in another mode than remap
+ * @size: bytes
+ * @addr: filled in: the DMA address
+ * @dir: of the transfers
+ * @gfp: as its caller likes
+ *
+ * Pages have to lie side by side in memory, which those of a pool may not: they are
  * mapped like any others.
+ *
+ * Context: Any that @gfp allows.
+ * Return: the pages, to be given to pviommu_dma_free_pages(), or NULL.
  */
-static struct page *pviommu_alloc_pages(struct device *dev, size_t size,
-					dma_addr_t *addr,
-					enum dma_data_direction dir, gfp_t gfp)
+struct page *pviommu_dma_alloc_pages(struct device *dev, size_t size,
+				     dma_addr_t *addr,
+				     enum dma_data_direction dir, gfp_t gfp)
 {
 	struct page *page = alloc_pages_node(dev_to_node(dev), gfp | __GFP_ZERO,
 					     get_order(size));
 
 	if (!page)
 		return NULL;
-	*addr = pviommu_map_page(dev, page, 0, size, dir,
-				 gfp & __GFP_NOWARN ? DMA_ATTR_NO_WARN : 0);
+	*addr = get_dma_ops(dev)->map_page(dev, page, 0, size, dir,
+					   gfp & __GFP_NOWARN ?
+					   DMA_ATTR_NO_WARN : 0);
 	if (*addr == DMA_MAPPING_ERROR) {
 		__free_pages(page, get_order(size));
 		return NULL;
@@ -328,10 +334,21 @@ static struct page *pviommu_alloc_pages(struct device *dev, size_t size,
 	return page;
 }
 
-static void pviommu_free_pages(struct device *dev, size_t size, struct page *page,
-			       dma_addr_t addr, enum dma_data_direction dir)
+/**
+ * pviommu_dma_free_pages() - the DMA API's ->free_pages()
+ * @dev: an endpoint in another mode than remap
+ * @size: as they were allocated
+ * @page: the first
+ * @addr: the DMA address
+ * @dir: as they were allocated
+ *
+ * Context: Any.
+ */
+void pviommu_dma_free_pages(struct device *dev, size_t size, struct page *page,
+			    dma_addr_t addr, enum dma_data_direction dir)
 {
-	pviommu_unmap_page(dev, addr, size, dir, DMA_ATTR_SKIP_CPU_SYNC);
+	get_dma_ops(dev)->unmap_page(dev, addr, size, dir,
+				     DMA_ATTR_SKIP_CPU_SYNC);
 	__free_pages(page, get_order(size));
 }
 
@@ -391,7 +408,7 @@ static int pviommu_dma_supported(struct device *dev, u64 mask)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
 
-	return mapper && reach(mapper, limit_of(dev, mask)) >=
+	return mapper && reach(mapper, pviommu_dma_limit(dev, mask)) >=
 			 min_t(size_t, mapper->pool->size, MIN_REACH);
 }
 
@@ -409,7 +426,7 @@ static u64 pviommu_required_mask(struct device *dev)
 static size_t pviommu_max_mapping_size(struct device *dev)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
-	u64 limit = limit_of(dev, dma_get_mask(dev));
+	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
 	size_t bounced, remapped;
 
 	if (!mapper)
@@ -424,8 +441,8 @@ static size_t pviommu_max_mapping_size(struct device *dev)
 static const struct dma_map_ops pviommu_dma_ops = {
 	.alloc			= pviommu_alloc,
 	.free			= pviommu_free,
-	PVIOMMU_ALLOC_PAGES_OP(pviommu_alloc_pages),
-	.free_pages		= pviommu_free_pages,
+	PVIOMMU_ALLOC_PAGES_OP(pviommu_dma_alloc_pages),
+	.free_pages		= pviommu_dma_free_pages,
 	.mmap			= pviommu_mmap,
 	.get_sgtable		= pviommu_get_sgtable,
 	.map_page		= pviommu_map_page,
@@ -443,7 +460,7 @@ static const struct dma_map_ops pviommu_dma_ops = {
 
 /**
  * pviommu_dma_adopt() - give a device these operations
- * @dev: an endpoint of an aperture in mode bounce or hybrid, without a driver
+ * @dev: an endpoint of an aperture in another mode than remap, without a driver
  * @endpoint: what is known of it; taken over on success
  *
  * Context: May sleep.
@@ -460,8 +477,12 @@ int pviommu_dma_adopt(struct device *dev, struct pviommu_endpoint *endpoint)
 
 	/* As the core does for its endpoints: this one keeps the operations. */
 	__module_get(THIS_MODULE);
-	set_dma_ops(dev, &pviommu_dma_ops);
-	pviommu_dma_wants_sync(dev);
+	if (endpoint->aperture->mode == PVIOMMU_DIRECT) {
+		set_dma_ops(dev, &endpoint->aperture->dma_ops);
+	} else {
+		set_dma_ops(dev, &pviommu_dma_ops);
+		pviommu_dma_wants_sync(dev);
+	}
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_dma_adopt);

@@ -46,8 +46,8 @@ static bool in_window(const struct pviommu_domain *domain, u64 iova, u64 size)
  * see FOLLOWED takes it that no device reaches what was mapped: so it is changed when
  * the host follows the table no more, not before.
  */
-static enum pviommu_domain_state
-domain_state(const struct pviommu_domain *domain)
+enum pviommu_domain_state
+pviommu_domain_state(const struct pviommu_domain *domain)
 {
 	/*
 	 * Pairs with the one in domain_follow(): either the change is seen
@@ -72,7 +72,7 @@ static void domain_set_state(struct pviommu_domain *domain,
  * are about to be used for something else. Losing the device is better than
  * losing memory.
  */
-static void __domain_stop(struct pviommu_domain *domain, int err)
+void pviommu_domain_fail(struct pviommu_domain *domain, int err)
 {
 	lockdep_assert_held(&domain->flush_lock);
 
@@ -85,12 +85,12 @@ static void __domain_stop(struct pviommu_domain *domain, int err)
 	       domain->aperture->id, err);
 }
 
-static void domain_stop(struct pviommu_domain *domain, int err)
+void pviommu_domain_stop(struct pviommu_domain *domain, int err)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&domain->flush_lock, flags);
-	__domain_stop(domain, err);
+	pviommu_domain_fail(domain, err);
 	spin_unlock_irqrestore(&domain->flush_lock, flags);
 }
 
@@ -117,7 +117,7 @@ static void pviommu_flush_iotlb_all(struct iommu_domain *dom)
 		ret = pviommu_host_unmap_ranges(domain->aperture->id,
 						domain->ranges, nr);
 		if (ret)
-			__domain_stop(domain, ret);
+			pviommu_domain_fail(domain, ret);
 	}
 	spin_unlock_irqrestore(&domain->flush_lock, flags);
 }
@@ -131,14 +131,14 @@ static void pviommu_iotlb_sync(struct iommu_domain *dom,
 
 	/* Nothing was gathered, or nothing is mapped. */
 	if (gather->start > gather->end ||
-	    domain_state(domain) != PVIOMMU_FOLLOWED)
+	    pviommu_domain_state(domain) != PVIOMMU_FOLLOWED)
 		return;
 
 	first = window_page(domain, gather->start);
 	last = window_page(domain, gather->end);
 	ret = pviommu_host_unmap(domain->aperture->id, first, last - first + 1);
 	if (ret)
-		domain_stop(domain, ret);
+		pviommu_domain_stop(domain, ret);
 }
 
 /*
@@ -173,7 +173,7 @@ static int pviommu_iotlb_sync_map(struct iommu_domain *dom, unsigned long iova,
 		.count = size >> PVIOMMU_PAGE_SHIFT,
 	};
 
-	switch (domain_state(domain)) {
+	switch (pviommu_domain_state(domain)) {
 	case PVIOMMU_DETACHED:
 		return 0;
 	case PVIOMMU_FOLLOWED:
@@ -199,6 +199,8 @@ static int pviommu_map_pages(struct iommu_domain *dom, unsigned long iova,
 		access |= PVIOMMU_ENTRY_WRITE;
 	if (access && pgsize == SZ_2M)
 		access |= PVIOMMU_ENTRY_LARGE;
+	if (access && domain->direct)
+		access |= PVIOMMU_ENTRY_USE;
 
 	if (!access || !in_window(domain, iova, size) ||
 	    (paddr | (paddr + size - PVIOMMU_PAGE_SIZE)) & ~PVIOMMU_ENTRY_GFN)
@@ -326,7 +328,8 @@ static int domain_follow(struct pviommu_domain *domain)
 		pci_dev_put(outsider);
 	} else {
 		ret = pviommu_host_enable(aperture->id,
-					  pviommu_table_gpa(&domain->table));
+					  pviommu_table_gpa(&domain->table),
+					  domain->direct);
 	}
 	if (before && before != domain) {
 		if (ret)

@@ -36,6 +36,29 @@ static bool endpoint_path(struct pci_dev *pdev, struct pviommu_path *path)
 }
 
 /**
+ * pviommu_endpoint_is_any_untrusted() - look for devices of which anything is expected
+ * @aperture: the id of an aperture
+ *
+ * Context: May sleep.
+ * Return: whether there is one that the host counts as in this aperture.
+ */
+bool pviommu_endpoint_is_any_untrusted(u32 aperture)
+{
+	struct pci_dev *pdev = NULL;
+	struct pviommu_path path;
+	u32 id;
+
+	for_each_pci_dev(pdev) {
+		if (!pdev->untrusted || !endpoint_path(pdev, &path) ||
+		    pviommu_host_endpoint(&path, &id) || id != aperture)
+			continue;
+		pci_dev_put(pdev);
+		return true;
+	}
+	return false;
+}
+
+/**
  * pviommu_endpoint_create() - make a device an endpoint if the host says so
  * @pdev: the device
  *
@@ -70,6 +93,13 @@ struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev)
 	if (pdev->dev.driver) {
 		pci_warn(pdev, "driver %s was here first: load pviommu before it, or remove this device and rescan its bus. Until then its DMA is blocked.\n",
 			 pdev->dev.driver->name);
+		goto err_put;
+	}
+
+	/* One that was there before this aperture was used has changed its mode. */
+	if (pdev->untrusted && aperture->mode == PVIOMMU_DIRECT) {
+		pci_warn(pdev, "untrusted, and in aperture %u, which is in mode direct: its DMA is blocked. It needs an aperture of its own.\n",
+			 aperture->id);
 		goto err_put;
 	}
 

@@ -34,6 +34,7 @@ static u32 nr_apertures;
 static u32 max_ranges;
 static bool has_events;
 static bool has_large;
+static bool has_direct;
 
 #if IS_ENABLED(CONFIG_PVIOMMU_KUNIT_TEST)
 /* A static stub is its test's task's alone; timers and workers call, too. */
@@ -154,6 +155,7 @@ int pviommu_host_probe(void)
 			     info->sync_max_ranges : 0;
 		has_events = info->features & PVIOMMU_FEATURE_EVENTS;
 		has_large = info->features & PVIOMMU_FEATURE_LARGE;
+		has_direct = info->features & PVIOMMU_FEATURE_DIRECT;
 		pr_info("ABI version %u, %u apertures, features %#llx\n",
 			info->version, info->nr_apertures, info->features);
 	}
@@ -231,6 +233,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_host_aperture);
  * pviommu_host_enable() - have an aperture follow a table
  * @aperture: its id
  * @directory: GPA of the directory
+ * @direct: its entries have use counts; pviommu_host_has_direct()
  *
  * On success nothing is mapped until pviommu_host_map() says so. On failure the
  * aperture may follow what it did before.
@@ -238,11 +241,12 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_host_aperture);
  * Context: Any.
  * Return: 0 or an error.
  */
-int pviommu_host_enable(u32 aperture, phys_addr_t directory)
+int pviommu_host_enable(u32 aperture, phys_addr_t directory, bool direct)
 {
 	long rc;
 
-	rc = host_call_retry(PVIOMMU_OP_ENABLE, aperture, directory, 0, 0, 0);
+	rc = host_call_retry(PVIOMMU_OP_ENABLE, aperture, directory,
+			     direct ? PVIOMMU_ENABLE_DIRECT : 0, 0, 0);
 	return rc < 0 ? host_refused(PVIOMMU_OP_ENABLE, aperture, rc) : 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_host_enable);
@@ -392,6 +396,18 @@ bool pviommu_host_has_large(void)
 	return has_large;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_host_has_large);
+
+/**
+ * pviommu_host_has_direct() - ask whether the host can take back idle entries
+ *
+ * Context: Any.
+ * Return: whether an aperture may be enabled with PVIOMMU_ENABLE_DIRECT.
+ */
+bool pviommu_host_has_direct(void)
+{
+	return has_direct;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_host_has_direct);
 
 /**
  * pviommu_host_has_events() - ask whether the host reports refused DMA

@@ -10,6 +10,7 @@
 
 #include <linux/align.h>
 #include <linux/err.h>
+#include <linux/ioport.h>
 #include <linux/iova.h>
 #include <linux/minmax.h>
 #include <linux/moduleparam.h>
@@ -115,7 +116,14 @@ static void reserve(struct iova_domain *iovas, u64 start, u64 length)
 		     iova_pfn(iovas, start + length - 1));
 }
 
-/* Where large buffers can be, in hybrid mode. */
+/* Where RAM is it is mapped, in direct mode. */
+static int reserve_ram(struct resource *ram, void *iovas)
+{
+	reserve(iovas, ram->start, resource_size(ram));
+	return 0;
+}
+
+/* Where buffers can be remapped, in hybrid and direct mode. */
 static int init_iovas(struct pviommu_mapper *mapper,
 		      const struct pviommu_aperture *aperture,
 		      struct list_head *reserved)
@@ -137,10 +145,17 @@ static int init_iovas(struct pviommu_mapper *mapper,
 	}
 
 	mapper->remaps = true;
-	mapper->room = (min(aperture->nr_pages, aperture->budget) <<
-			PVIOMMU_PAGE_SHIFT) - mapper->pool->size;
+	mapper->room = min(aperture->nr_pages, aperture->budget) <<
+		       PVIOMMU_PAGE_SHIFT;
 	list_for_each_entry(region, reserved, list)
 		reserve(&mapper->iovas, region->start, region->length);
+	if (mapper->direct) {
+		walk_iomem_res_desc(IORES_DESC_NONE,
+				    IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0,
+				    mapper->last, &mapper->iovas, reserve_ram);
+		return 0;
+	}
+	mapper->room -= mapper->pool->size;
 	reserve(&mapper->iovas, mapper->pool->iova, mapper->pool->size);
 	return 0;
 }
@@ -148,6 +163,8 @@ static int init_iovas(struct pviommu_mapper *mapper,
 static void mapper_destroy(struct pviommu_mapper *mapper)
 {
 	/* First of all: devices and host shall have nothing of it any more. */
+	if (mapper->direct)
+		pviommu_direct_destroy(mapper->direct);
 	if (mapper->domain)
 		mapper->domain->domain.ops->free(&mapper->domain->domain);
 	if (mapper->remaps) {
@@ -192,9 +209,41 @@ err_destroy:
 	return ERR_PTR(ret);
 }
 
+/*
+ * Direct: no pool, and no more than 4 GiB of IOVAs for what devices do not reach where it
+ * is. Above there may be RAM later.
+ */
+static struct pviommu_mapper *
+mapper_create_direct(struct pviommu_aperture *aperture,
+		     struct list_head *reserved)
+{
+	struct pviommu_mapper *mapper = kzalloc(sizeof(*mapper), GFP_KERNEL);
+	int ret = -ENOMEM;
+
+	if (!mapper)
+		return ERR_PTR(-ENOMEM);
+	mapper->domain = pviommu_domain_alloc_private(aperture);
+	if (!mapper->domain)
+		goto err_destroy;
+	mapper->domain->direct = true;
+	mapper->direct = pviommu_direct_create(mapper->domain, aperture->budget);
+	if (!mapper->direct)
+		goto err_destroy;
+	mapper->last = min_t(u64, mapper->domain->domain.geometry.aperture_end,
+			     SZ_4G - 1);
+	ret = init_iovas(mapper, aperture, reserved) ?:
+	      pviommu_domain_follow(mapper->domain);
+	if (!ret)
+		return mapper;
+
+err_destroy:
+	mapper_destroy(mapper);
+	return ERR_PTR(ret);
+}
+
 /**
  * pviommu_mapper_start() - make an aperture ready for drivers
- * @aperture: in mode bounce or hybrid, with an endpoint
+ * @aperture: in another mode than remap, with an endpoint
  *
  * Whatever the host, or this guest's memory, does not allow: a smaller pool is tried.
  *
@@ -214,6 +263,10 @@ int pviommu_mapper_start(struct pviommu_aperture *aperture)
 
 	pviommu_aperture_resv_regions(aperture, &reserved);
 	for (;;) {
+		if (aperture->mode == PVIOMMU_DIRECT) {
+			mapper = mapper_create_direct(aperture, &reserved);
+			break;
+		}
 		mapper = mapper_create(aperture, &reserved, size);
 		if (mapper != ERR_PTR(-ENOMEM) && mapper != ERR_PTR(-ENOSPC))
 			break;
@@ -225,14 +278,18 @@ int pviommu_mapper_start(struct pviommu_aperture *aperture)
 		kfree(region);
 
 	if (IS_ERR(mapper)) {
-		pr_err("aperture %u: no bounce pool (%ld), DMA stays blocked\n",
-		       aperture->id, PTR_ERR(mapper));
+		pr_err("aperture %u: cannot be used in mode %s (%ld), DMA stays blocked\n",
+		       aperture->id, pviommu_mode_name(aperture->mode),
+		       PTR_ERR(mapper));
 		return PTR_ERR(mapper);
 	}
 
-	pr_info("aperture %u: %s, pool of %zu KiB at IOVA %#llx\n", aperture->id,
-		mapper->remaps ? "hybrid" : "bounce", size >> 10,
-		mapper->pool->iova);
+	if (mapper->direct)
+		pr_info("aperture %u: direct\n", aperture->id);
+	else
+		pr_info("aperture %u: %s, pool of %zu KiB at IOVA %#llx\n",
+			aperture->id, pviommu_mode_name(aperture->mode),
+			size >> 10, mapper->pool->iova);
 	/* Pairs with those who load it. */
 	smp_store_release(&aperture->mapper, mapper);
 	return 0;

@@ -12,6 +12,7 @@ static const char * const names[] = {
 	[PVIOMMU_REMAP]		= "remap",
 	[PVIOMMU_BOUNCE]	= "bounce",
 	[PVIOMMU_HYBRID]	= "hybrid",
+	[PVIOMMU_DIRECT]	= "direct",
 };
 
 static char modes[128] = "remap";
@@ -99,7 +100,7 @@ static const struct kernel_param_ops modes_ops = {
 };
 module_param_cb(mode, &modes_ops, NULL, 0444);
 MODULE_PARM_DESC(mode,
-		 "How apertures are used: remap (default), bounce or hybrid; as in \"bounce,1:remap\" also for one alone");
+		 "How apertures are used: remap (default), bounce, hybrid or direct; as in \"bounce,1:remap\" also for one alone");
 
 /**
  * pviommu_mode_of() - how an aperture is to be used
@@ -115,4 +116,16 @@ enum pviommu_mode pviommu_mode_of(u32 aperture)
 	/* It made sense when it was set. */
 	pviommu_mode_find(modes, aperture, &mode);
 	return mode;
+}
+
+/**
+ * pviommu_mode_name() - a mode, as the parameter says it
+ * @mode: the mode
+ *
+ * Context: Any.
+ * Return: its name.
+ */
+const char *pviommu_mode_name(enum pviommu_mode mode)
+{
+	return names[mode];
 }

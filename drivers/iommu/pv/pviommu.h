@@ -12,14 +12,18 @@
 #include <linux/atomic.h>
 #include <linux/bits.h>
 #include <linux/dma-direction.h>
+#include <linux/dma-map-ops.h>
+#include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/iova.h>
+#include <linux/minmax.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 #include <linux/pviommu_abi.h>
 
 #include "compat.h"
@@ -60,11 +64,29 @@ struct pviommu_table {
 	unsigned long *dirty_leaves;
 };
 
+/**
+ * pviommu_table_leaf() - find a leaf
+ * @table: the table
+ * @index: window page / 512, inside the window
+ *
+ * Context: Any.
+ * Return: its entries; NULL if there is none.
+ */
+static inline __le64 *pviommu_table_leaf(const struct pviommu_table *table,
+					 unsigned long index)
+{
+	u64 gpa = le64_to_cpu(READ_ONCE(table->directory[index]));
+
+	return gpa ? phys_to_virt(gpa) : NULL;
+}
+
 int pviommu_table_init(struct pviommu_table *table, u64 nr_pages);
 void pviommu_table_destroy(struct pviommu_table *table);
 phys_addr_t pviommu_table_gpa(const struct pviommu_table *table);
 int pviommu_table_map(struct pviommu_table *table, u64 first, u64 count,
 		      phys_addr_t paddr, u64 access, gfp_t gfp, u64 *mapped);
+__le64 *pviommu_table_entry_or_alloc(struct pviommu_table *table, u64 page,
+				     gfp_t gfp);
 void pviommu_table_whole_units(const struct pviommu_table *table,
 			       struct pviommu_range *range);
 u64 pviommu_table_unmap(struct pviommu_table *table, u64 first, u64 count);
@@ -95,13 +117,14 @@ struct pviommu_path {
 int pviommu_host_probe(void);
 int pviommu_host_endpoint(const struct pviommu_path *path, u32 *aperture);
 struct pviommu_aperture_info *pviommu_host_aperture(u32 aperture);
-int pviommu_host_enable(u32 aperture, phys_addr_t directory);
+int pviommu_host_enable(u32 aperture, phys_addr_t directory, bool direct);
 void pviommu_host_disable(u32 aperture);
 int pviommu_host_map(u32 aperture, struct pviommu_range *range);
 int pviommu_host_unmap(u32 aperture, u64 first, u64 count);
 int pviommu_host_unmap_ranges(u32 aperture, struct pviommu_range *ranges,
 			      unsigned int nr);
 bool pviommu_host_has_large(void);
+bool pviommu_host_has_direct(void);
 bool pviommu_host_has_events(void);
 int pviommu_host_events(u32 aperture, struct pviommu_event *events,
 			unsigned int max);
@@ -125,6 +148,7 @@ enum pviommu_domain_state {
  * @table: guest memory that the host reads
  * @nr_endpoints: devices attached to it; under @aperture's attach_lock
  * @followed_before: the host has followed it once; under attach_lock
+ * @direct: entries have use counts, see direct.c
  * @flush_lock: held while removals are on their way to the host
  * @state: written under @flush_lock, read without
  * @ranges: a page of removals for one hypercall; under @flush_lock
@@ -135,6 +159,7 @@ struct pviommu_domain {
 	struct pviommu_table table;
 	unsigned int nr_endpoints;
 	bool followed_before;
+	bool direct;
 	spinlock_t flush_lock; /* state, ranges, and flushes on their way */
 	enum pviommu_domain_state state;
 	struct pviommu_range *ranges;
@@ -145,14 +170,17 @@ struct pviommu_domain {
  * @PVIOMMU_REMAP: by way of the IOMMU core: buffers are mapped where they are
  * @PVIOMMU_BOUNCE: buffers are copied to and from a pool that is always mapped
  * @PVIOMMU_HYBRID: small buffers are copied, large ones mapped
+ * @PVIOMMU_DIRECT: pages stay mapped where they are
  */
 enum pviommu_mode {
 	PVIOMMU_REMAP,
 	PVIOMMU_BOUNCE,
 	PVIOMMU_HYBRID,
+	PVIOMMU_DIRECT,
 };
 
 enum pviommu_mode pviommu_mode_of(u32 aperture);
+const char *pviommu_mode_name(enum pviommu_mode mode);
 
 struct gen_pool;
 struct seq_file;
@@ -197,17 +225,52 @@ void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
 			 dma_addr_t *iova);
 
 /**
+ * struct pviommu_direct - pages of RAM that are mapped where they are; see direct.c
+ * @domain: what the aperture follows
+ * @most: pages beyond which some are evicted
+ * @batch: how many then
+ * @entered: pages that the host has, about
+ * @evicted: pages that were
+ * @hand: window page that is looked at next; written under the domain's flush_lock
+ * @seen: pages that it has come by in this lap; under the domain's flush_lock
+ * @behind: pages that were entered where it has been in this lap
+ * @age: evicts what was not used for long
+ */
+struct pviommu_direct {
+	struct pviommu_domain *domain;
+	long most;
+	unsigned long batch;
+	atomic_long_t entered;
+	atomic_long_t evicted;
+	u64 hand;
+	long seen;
+	atomic_long_t behind;
+	struct delayed_work age;
+};
+
+struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
+					     u64 most);
+void pviommu_direct_destroy(struct pviommu_direct *direct);
+int pviommu_direct_map(struct pviommu_direct *direct, u64 first, u64 count);
+bool pviommu_direct_unmap(struct pviommu_direct *direct, u64 first, u64 count);
+unsigned long pviommu_direct_evict(struct pviommu_direct *direct);
+bool pviommu_direct_has(const struct pviommu_direct *direct, u64 page);
+void pviommu_direct_show(const struct pviommu_direct *direct, struct seq_file *seq);
+
+/**
  * struct pviommu_mapper - an aperture that the IOMMU core does not know of
  * @domain: what it follows
- * @pool: mapped in @domain
+ * @pool: mapped in @domain; NULL in direct mode
+ * @direct: in direct mode
  * @last: last IOVA of the window
  * @room: most bytes that can be remapped at once; 0 if not @remaps
- * @remaps: in hybrid mode
+ * @remaps: in hybrid and direct mode
  * @iovas: the rest of the window, if @remaps
  */
 struct pviommu_mapper {
 	struct pviommu_domain *domain;
 	struct pviommu_pool *pool;
+	struct pviommu_direct *direct;
 	u64 last;
 	u64 room;
 	bool remaps;
@@ -226,6 +289,7 @@ struct pviommu_mapper {
  * @domain: what it follows, NULL if blocked; under @attach_lock
  * @mode: how it is used
  * @mapper: in modes other than remap, from when a driver is first bound
+ * @dma_ops: in direct mode; by them its devices find it
  * @nr_endpoints: how many there are; grows under apertures_lock
  * @nr_holes: elements in @holes
  * @holes: reserved IOVAs in the window, ascending, in bytes. The same for as long
@@ -243,6 +307,7 @@ struct pviommu_aperture {
 	struct pviommu_domain *domain;
 	enum pviommu_mode mode;
 	struct pviommu_mapper *mapper;
+	const struct dma_map_ops dma_ops;
 	atomic_t nr_endpoints;
 	u32 nr_holes;
 	struct pviommu_hole *holes;
@@ -268,6 +333,7 @@ struct pviommu_endpoint {
 };
 
 struct pviommu_endpoint *pviommu_endpoint_create(struct pci_dev *pdev);
+bool pviommu_endpoint_is_any_untrusted(u32 aperture);
 void pviommu_endpoint_destroy(struct pviommu_endpoint *endpoint);
 struct pci_dev *pviommu_endpoint_find(const struct pviommu_aperture *aperture,
 				      const struct pviommu_path *path);
@@ -277,6 +343,10 @@ pviommu_endpoint_find_outsider(const struct pviommu_aperture *aperture);
 extern const struct iommu_domain_ops pviommu_domain_ops;
 struct pviommu_domain *pviommu_domain_alloc_private(struct pviommu_aperture *aperture);
 int pviommu_domain_follow(struct pviommu_domain *domain);
+enum pviommu_domain_state
+pviommu_domain_state(const struct pviommu_domain *domain);
+void pviommu_domain_fail(struct pviommu_domain *domain, int err);
+void pviommu_domain_stop(struct pviommu_domain *domain, int err);
 int pviommu_domain_sync_map(struct pviommu_domain *domain, u64 iova, size_t size);
 bool pviommu_aperture_report_fault(struct pviommu_aperture *aperture,
 				   struct device *dev, u64 iova, bool write);
@@ -294,6 +364,26 @@ int pviommu_mapper_map_sg(struct pviommu_mapper *mapper, struct scatterlist *sgl
 			  u64 boundary);
 void pviommu_mapper_unmap_sg(struct pviommu_mapper *mapper,
 			     struct scatterlist *sgl, int nents);
+
+extern const struct dma_map_ops pviommu_direct_ops;
+
+/**
+ * pviommu_dma_limit() - the last address that a device reaches
+ * @dev: the device
+ * @mask: of its addresses
+ *
+ * Return: an IOVA, inclusive.
+ */
+static inline u64 pviommu_dma_limit(struct device *dev, u64 mask)
+{
+	return min_not_zero(mask, dev->bus_dma_limit);
+}
+
+struct page *pviommu_dma_alloc_pages(struct device *dev, size_t size,
+				     dma_addr_t *addr,
+				     enum dma_data_direction dir, gfp_t gfp);
+void pviommu_dma_free_pages(struct device *dev, size_t size, struct page *page,
+			    dma_addr_t addr, enum dma_data_direction dir);
 
 struct pviommu_endpoint *pviommu_dma_endpoint(struct device *dev);
 int pviommu_dma_adopt(struct device *dev, struct pviommu_endpoint *endpoint);

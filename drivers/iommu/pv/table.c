@@ -18,17 +18,10 @@ static size_t directory_size(const struct pviommu_table *table)
 	return table->nr_leaves * sizeof(*table->directory);
 }
 
-static __le64 *leaf_get(const struct pviommu_table *table, unsigned long index)
-{
-	u64 gpa = le64_to_cpu(READ_ONCE(table->directory[index]));
-
-	return gpa ? phys_to_virt(gpa) : NULL;
-}
-
 static __le64 *leaf_get_or_alloc(struct pviommu_table *table,
 				 unsigned long index, gfp_t gfp)
 {
-	__le64 *leaf = leaf_get(table, index);
+	__le64 *leaf = pviommu_table_leaf(table, index);
 
 	if (leaf)
 		return leaf;
@@ -41,10 +34,29 @@ static __le64 *leaf_get_or_alloc(struct pviommu_table *table,
 	if (cmpxchg(&table->directory[index], 0,
 		    cpu_to_le64(virt_to_phys(leaf)))) {
 		free_page((unsigned long)leaf);
-		leaf = leaf_get(table, index);
+		leaf = pviommu_table_leaf(table, index);
 	}
 	return leaf;
 }
+
+/**
+ * pviommu_table_entry_or_alloc() - where an entry is, or will be
+ * @table: the table
+ * @page: window page, inside the window
+ * @gfp: for its leaf, if that is not there yet
+ *
+ * Context: Any that @gfp allows.
+ * Return: the entry, or NULL without memory.
+ */
+__le64 *pviommu_table_entry_or_alloc(struct pviommu_table *table, u64 page,
+				     gfp_t gfp)
+{
+	__le64 *leaf = leaf_get_or_alloc(table, page / PVIOMMU_ENTRIES_PER_LEAF,
+					 gfp);
+
+	return leaf ? leaf + page % PVIOMMU_ENTRIES_PER_LEAF : NULL;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_table_entry_or_alloc);
 
 /**
  * pviommu_table_init() - make an empty table
@@ -88,7 +100,7 @@ void pviommu_table_destroy(struct pviommu_table *table)
 		return;
 
 	for (i = 0; i < table->nr_leaves; i++)
-		free_page((unsigned long)leaf_get(table, i));
+		free_page((unsigned long)pviommu_table_leaf(table, i));
 	free_pages_exact(table->directory, directory_size(table));
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_table_destroy);
@@ -154,7 +166,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_table_map);
 
 static bool is_large(const struct pviommu_table *table, u64 page)
 {
-	__le64 *leaf = leaf_get(table, page / PVIOMMU_ENTRIES_PER_LEAF);
+	__le64 *leaf = pviommu_table_leaf(table, page / PVIOMMU_ENTRIES_PER_LEAF);
 
 	return leaf && READ_ONCE(leaf[page % PVIOMMU_ENTRIES_PER_LEAF]) &
 		       cpu_to_le64(PVIOMMU_ENTRY_LARGE);
@@ -205,7 +217,7 @@ u64 pviommu_table_unmap(struct pviommu_table *table, u64 first, u64 count)
 		unsigned int slot = page % PVIOMMU_ENTRIES_PER_LEAF;
 
 		if (!leaf || !slot)
-			leaf = leaf_get(table, page / PVIOMMU_ENTRIES_PER_LEAF);
+			leaf = pviommu_table_leaf(table, page / PVIOMMU_ENTRIES_PER_LEAF);
 		if (!leaf || !leaf[slot])
 			break;
 
@@ -225,7 +237,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_table_unmap);
  */
 phys_addr_t pviommu_table_lookup(const struct pviommu_table *table, u64 page)
 {
-	__le64 *leaf = leaf_get(table, page / PVIOMMU_ENTRIES_PER_LEAF);
+	__le64 *leaf = pviommu_table_leaf(table, page / PVIOMMU_ENTRIES_PER_LEAF);
 
 	if (!leaf)
 		return 0;
@@ -250,13 +262,13 @@ bool pviommu_table_next_used(const struct pviommu_table *table,
 					      PVIOMMU_ENTRIES_PER_LEAF);
 	unsigned long to;
 
-	while (from < table->nr_leaves && !leaf_get(table, from))
+	while (from < table->nr_leaves && !pviommu_table_leaf(table, from))
 		from++;
 	if (from >= table->nr_leaves)
 		return false;
 
 	for (to = from + 1; to < table->nr_leaves; to++)
-		if (!leaf_get(table, to))
+		if (!pviommu_table_leaf(table, to))
 			break;
 
 	range->first = (u64)from * PVIOMMU_ENTRIES_PER_LEAF;

@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/stdarg.h>
 #include <linux/string.h>
+#include <linux/vmalloc.h>
 
 #include "fake_host.h"
 
@@ -131,17 +132,24 @@ static void read_directory(struct fake_host *host,
 	}
 }
 
+/* Where an entry is; NULL without a leaf. */
+static __le64 *entry_of(const struct fake_aperture *aperture, u64 page)
+{
+	u64 gpa = aperture->seen[page / PVIOMMU_ENTRIES_PER_LEAF];
+
+	return gpa ? (__le64 *)phys_to_virt(gpa) +
+		     page % PVIOMMU_ENTRIES_PER_LEAF : NULL;
+}
+
 /* What the table says of a page, 0 if it is not mapped. */
 static u64 wanted(const struct fake_aperture *aperture, u64 page)
 {
-	u64 gpa = aperture->seen[page / PVIOMMU_ENTRIES_PER_LEAF];
-	const __le64 *leaf;
+	const __le64 *at = entry_of(aperture, page);
 	u64 entry;
 
-	if (!gpa)
+	if (!at)
 		return 0;
-	leaf = phys_to_virt(gpa);
-	entry = le64_to_cpu(READ_ONCE(leaf[page % PVIOMMU_ENTRIES_PER_LEAF]));
+	entry = le64_to_cpu(READ_ONCE(*at));
 	if (!(entry & (PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)))
 		return 0;
 	return entry & ~PVIOMMU_ENTRY_GUEST;
@@ -398,8 +406,9 @@ static long answer(struct fake_host *host, enum fake_call call, u32 id,
 	case FAKE_APERTURE:
 		return aperture_info(aperture, arg1, arg2);
 	case FAKE_ENABLE:
-		if (arg2)
+		if (arg2 & ~PVIOMMU_ENABLE_DIRECT)
 			violation(host, "enable with flags %#llx", arg2);
+		aperture->direct = arg2;
 		return enable(host, aperture, arg1);
 	case FAKE_DISABLE:
 		if (arg1 || arg2)
@@ -505,6 +514,11 @@ void fake_host_stop(struct fake_host *host)
 	WRITE_ONCE(the_host, NULL);
 }
 
+static void free_shadow(void *shadow)
+{
+	vfree(shadow);
+}
+
 /**
  * fake_host_set_window() - give an aperture a window, with no holes in it
  * @test: the test
@@ -525,11 +539,14 @@ void fake_host_set_window(struct kunit *test, struct fake_host *host, u32 id,
 	};
 	aperture->seen = kunit_kcalloc(test, nr_leaves(aperture), sizeof(u64),
 				       GFP_KERNEL);
-	aperture->shadow = kunit_kcalloc(test, nr_pages, sizeof(u64), GFP_KERNEL);
+	aperture->shadow = vcalloc(nr_pages, sizeof(u64));
 	aperture->events = kunit_kcalloc(test, 5 * PVIOMMU_MAX_EVENTS,
 					 sizeof(*aperture->events), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, aperture->seen);
 	KUNIT_ASSERT_NOT_NULL(test, aperture->shadow);
+	KUNIT_ASSERT_EQ(test, 0,
+			kunit_add_action_or_reset(test, free_shadow,
+						  aperture->shadow));
 	KUNIT_ASSERT_NOT_NULL(test, aperture->events);
 }
 
@@ -600,6 +617,52 @@ void fake_host_add_event(struct fake_host *host, u32 id,
 	};
 	for (i = 0; i < PVIOMMU_PATH_MAX_DEPTH; i++)
 		event->path[i] = path->devfns >> (8 * i);
+}
+
+/**
+ * fake_host_entry() - read an entry
+ * @host: the host
+ * @id: the aperture
+ * @page: window page
+ *
+ * Return: what the guest has there, its own bits too.
+ */
+u64 fake_host_entry(const struct fake_host *host, u32 id, u64 page)
+{
+	const __le64 *at = entry_of(&host->apertures[id], page);
+
+	return at ? le64_to_cpu(READ_ONCE(*at)) : 0;
+}
+
+/**
+ * fake_host_reclaim() - take back all idle pages
+ * @host: the host
+ * @id: the aperture
+ *
+ * Return: how many there were.
+ */
+u64 fake_host_reclaim(struct fake_host *host, u32 id)
+{
+	struct fake_aperture *aperture = &host->apertures[id];
+	u64 page, nr = aperture->info.length >> PVIOMMU_PAGE_SHIFT, taken = 0;
+	unsigned long flags;
+
+	spin_lock_irqsave(&host->lock, flags);
+	for (page = 0; aperture->direct && page < nr; page++) {
+		__le64 *at = entry_of(aperture, page), entry;
+
+		if (!at || !aperture->shadow[page])
+			continue;
+		entry = READ_ONCE(*at);
+		if (!entry || le64_to_cpu(entry) & PVIOMMU_ENTRY_USES ||
+		    cmpxchg(at, entry, 0) != entry)
+			continue;
+		aperture->shadow[page] = 0;
+		aperture->nr_mapped--;
+		taken++;
+	}
+	spin_unlock_irqrestore(&host->lock, flags);
+	return taken;
 }
 
 /**

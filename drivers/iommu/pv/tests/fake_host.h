@@ -69,6 +69,7 @@ struct fake_plan {
  * @max_holes: elements of @holes
  * @more_holes: added at each APERTURE, as if devices came
  * @directory: GPA of what it follows, 0 if nothing
+ * @direct: entries have use counts
  * @seen: the directory as it was last seen
  * @shadow: entries as they are mapped
  * @nr_mapped: elements of @shadow that are not 0
@@ -81,6 +82,7 @@ struct fake_aperture {
 	u32 max_holes;
 	u32 more_holes;
 	u64 directory;
+	bool direct;
 	u64 *seen;
 	u64 *shadow;
 	u64 nr_mapped;
@@ -140,6 +142,8 @@ void fake_host_add_endpoint(struct fake_host *host,
 			    const struct pviommu_path *path, u32 id);
 void fake_host_add_event(struct fake_host *host, u32 id,
 			 const struct pviommu_path *path, u64 iova, u16 flags);
+u64 fake_host_entry(const struct fake_host *host, u32 id, u64 page);
+u64 fake_host_reclaim(struct fake_host *host, u32 id);
 void fake_host_plan(struct fake_host *host, const struct fake_plan *plan);
 void fake_host_forget(struct fake_host *host);
 unsigned int fake_host_total(const struct fake_host *host);

@@ -103,7 +103,7 @@ static void host_enable_code(struct kunit *test)
 {
 	const struct code_case *param = refuse(test, FAKE_ENABLE);
 
-	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, PAGE_SIZE), param->err);
+	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, PAGE_SIZE, false), param->err);
 	expect_calls(test, FAKE_ENABLE);
 }
 
@@ -215,8 +215,8 @@ static void host_retry(struct kunit *test)
 	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, pviommu_table_init(&table, 1200), 0);
-	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, pviommu_table_gpa(&table)),
-			0);
+	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, pviommu_table_gpa(&table),
+						  false), 0);
 	fake_host_forget(host);
 	for (i = 0; i < ARRAY_SIZE(plans); i++)
 		fake_host_plan(host, &plans[i]);
@@ -274,8 +274,8 @@ static void host_progress(struct kunit *test)
 	unsigned int i;
 
 	KUNIT_ASSERT_EQ(test, pviommu_table_init(&table, 1200), 0);
-	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, pviommu_table_gpa(&table)),
-			0);
+	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, pviommu_table_gpa(&table),
+						  false), 0);
 	fake_host_forget(host);
 	for (i = 0; i < param->nr_plans; i++)
 		fake_host_plan(host, &param->plans[i]);
@@ -378,8 +378,8 @@ static void host_list(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, pviommu_host_probe(), 0);
 
 	KUNIT_ASSERT_EQ(test, pviommu_table_init(&table, 1200), 0);
-	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, pviommu_table_gpa(&table)),
-			0);
+	KUNIT_EXPECT_EQ(test, pviommu_host_enable(0, pviommu_table_gpa(&table),
+						  false), 0);
 	fake_host_forget(host);
 	fake_host_plan(host, &param->plan);
 	KUNIT_EXPECT_EQ(test, pviommu_host_unmap_ranges(0, ranges, param->nr),

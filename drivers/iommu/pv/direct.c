@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mode direct: pages of RAM at the IOVAs that are their physical addresses.
+ *
+ * A page is entered when it is first used, and stays when it is unmapped. To map it again
+ * is to count up in its entry: no hypercall, and nothing to be allocated. The device can
+ * reach it meanwhile, as in lazy mode, only for longer. Documentation/direct-mode.rst says
+ * what that means.
+ *
+ * An entry is shared: with other CPUs, which map and unmap the same page (two packets may
+ * be in one), and with the host, which takes back what nobody uses when it needs memory.
+ * So it holds all there is to know, and is changed by compare-and-exchange alone:
+ *
+ *	0		the host has nothing here
+ *	uses		how many mappings there are
+ *	SYNCED		the host has it. It is set by whoever has heard that from the
+ *			host and has a use meanwhile, so that it cannot have been taken.
+ *	REFERENCED	used again since it was last looked at
+ *
+ *   map	SYNCED: one use more, and that is all. If not: one use more, or the first;
+ *		then SYNC, whoever else may be doing the same; then SYNCED.
+ *   unmap	one use less. It stays, SYNCED and idle; unless the host has refused it.
+ *   evict	idle to 0, then SYNC with UNMAP. The host looks at the entry before it
+ *		removes anything: it may have come back meanwhile.
+ *   the host	idle to 0, then it removes the page. A SYNC waits for that to be done.
+ *
+ * tests/model/ proves that this holds together.
+ *
+ * Pages are evicted to stay within the budget, in batches before it is used up, and when
+ * they have been idle for long. Which ones: those that a hand finds which goes round the
+ * window, and passes over what was used since it came by last (second chance).
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/atomic.h>
+#include <linux/err.h>
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
+#include <linux/moduleparam.h>
+#include <linux/printk.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#include "pviommu.h"
+
+/* Our own bits. */
+#define REFERENCED	BIT_ULL(61)
+#define SYNCED		BIT_ULL(62)
+static_assert((REFERENCED | SYNCED) ==
+	      (PVIOMMU_ENTRY_GUEST & ~PVIOMMU_ENTRY_USES));
+
+#define ACCESS		(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
+
+#define MAX_RANGES	(PAGE_SIZE / sizeof(struct pviommu_range))
+
+/* How many pages are evicted at once, if the budget is not so small. */
+#define BATCH		256UL
+
+/* Entries that the hand looks at while interrupts are off. */
+#define STEPS		(8 * PVIOMMU_ENTRIES_PER_LEAF)
+
+static unsigned int idle_seconds = 60;
+module_param(idle_seconds, uint, 0644);
+MODULE_PARM_DESC(idle_seconds,
+		 "Mode direct: seconds after which pages that are not used leave the aperture; 0: never (default 60)");
+
+static u64 load(const __le64 *entry)
+{
+	return le64_to_cpu(READ_ONCE(*entry));
+}
+
+/* Fully ordered if it succeeds; if not, @old is what is there. */
+static bool exchange(__le64 *entry, u64 *old, u64 new)
+{
+	__le64 expected = cpu_to_le64(*old);
+
+	if (try_cmpxchg(entry, &expected, cpu_to_le64(new)))
+		return true;
+	*old = le64_to_cpu(expected);
+	return false;
+}
+
+static bool is_full(u64 entry)
+{
+	return (entry & PVIOMMU_ENTRY_USES) == PVIOMMU_ENTRY_USES;
+}
+
+/* Can the host have taken it, or may we? */
+static bool is_idle(u64 entry)
+{
+	return entry & SYNCED && !(entry & PVIOMMU_ENTRY_USES);
+}
+
+static inline __le64 *entry_of(const struct pviommu_direct *direct, u64 page)
+{
+	__le64 *leaf = pviommu_table_leaf(&direct->domain->table,
+					  page / PVIOMMU_ENTRIES_PER_LEAF);
+
+	return leaf ? leaf + page % PVIOMMU_ENTRIES_PER_LEAF : NULL;
+}
+
+/* One use less. False if there is none. */
+static inline bool put(__le64 *entry)
+{
+	u64 old = load(entry), new;
+
+	do {
+		if (unlikely(!(old & PVIOMMU_ENTRY_USES)))
+			return false;
+		new = old - PVIOMMU_ENTRY_USE;
+		if (unlikely(!(new & (PVIOMMU_ENTRY_USES | SYNCED))))
+			new = 0;
+	} while (unlikely(!exchange(entry, &old, new)));
+	return true;
+}
+
+static void put_pages(struct pviommu_direct *direct, u64 first, u64 count)
+{
+	while (count--)
+		put(entry_of(direct, first++));
+}
+
+/* One use more of a page that the host has. False if it has not, or there are too many. */
+static inline bool get_again(const struct pviommu_direct *direct, u64 page)
+{
+	__le64 *entry = entry_of(direct, page);
+	u64 old;
+
+	if (unlikely(!entry))
+		return false;
+	old = load(entry);
+	do {
+		if (unlikely(!(old & SYNCED) || is_full(old)))
+			return false;
+	} while (unlikely(!exchange(entry, &old,
+				    (old + PVIOMMU_ENTRY_USE) | REFERENCED)));
+	return true;
+}
+
+/*
+ * One use more. 0 if the host has the page; 1 if it has to be told; -ENOMEM without memory
+ * for the leaf, -EBUSY if there are too many uses.
+ */
+static int get(struct pviommu_direct *direct, u64 page)
+{
+	__le64 *entry = pviommu_table_entry_or_alloc(&direct->domain->table, page,
+						     GFP_ATOMIC);
+	u64 old, new;
+
+	if (!entry)
+		return -ENOMEM;
+	old = load(entry);
+	do {
+		if (is_full(old))
+			return -EBUSY;
+		/* What is used once only shall not outlive what is used often. */
+		new = old ? old | REFERENCED :
+			    ((page << PVIOMMU_PAGE_SHIFT) +
+			     direct->domain->aperture->base) | ACCESS;
+		new += PVIOMMU_ENTRY_USE;
+	} while (!exchange(entry, &old, new));
+	if (!old) {
+		atomic_long_inc(&direct->entered);
+		if (page < READ_ONCE(direct->hand))
+			atomic_long_inc(&direct->behind);
+	}
+	return !(old & SYNCED);
+}
+
+/* The host has these pages, and each has a use. */
+static void set_synced(struct pviommu_direct *direct, u64 first, u64 count)
+{
+	for (; count; first++, count--) {
+		__le64 *entry = entry_of(direct, first);
+		u64 old = load(entry);
+
+		while (!(old & SYNCED) && !exchange(entry, &old, old | SYNCED))
+			;
+	}
+}
+
+/**
+ * struct search - a search for idle pages
+ * @want: pages that are to be evicted yet
+ * @laps: times that the hand may come to the end yet
+ * @nr: ranges that were cleared, in the domain's page of them
+ * @cleared: pages in them
+ */
+struct search {
+	unsigned long want;
+	unsigned int laps;
+	unsigned int nr;
+	unsigned long cleared;
+};
+
+/* Clear an entry that the hand has come to. False if there is no room to remember it. */
+static bool look_at(struct pviommu_direct *direct, struct search *search,
+		    __le64 *entry)
+{
+	struct pviommu_range *last = &direct->domain->ranges[search->nr];
+	bool joins = search->nr && last[-1].first + last[-1].count == direct->hand;
+	u64 old = load(entry);
+
+	if (!old)
+		return true;
+	direct->seen++;
+	if (!is_idle(old))
+		return true;
+	if (old & REFERENCED) {
+		exchange(entry, &old, old & ~REFERENCED);
+		return true;
+	}
+	if (!joins && search->nr == MAX_RANGES) {
+		direct->seen--;
+		return false;
+	}
+	/* It was used this very moment. */
+	if (!exchange(entry, &old, 0))
+		return true;
+	direct->seen--;
+	search->cleared++;
+	if (joins) {
+		last[-1].count++;
+	} else {
+		*last = (struct pviommu_range){ direct->hand, 1 };
+		search->nr++;
+	}
+	return true;
+}
+
+/* Clear idle entries as the hand finds them, until enough are found or for STEPS entries. */
+static void clear_idle(struct pviommu_direct *direct, struct search *search)
+{
+	struct pviommu_table *table = &direct->domain->table;
+	unsigned int steps;
+	__le64 *leaf;
+
+	lockdep_assert_held(&direct->domain->flush_lock);
+
+	for (steps = 0; steps < STEPS && search->cleared < search->want; steps++) {
+		if (direct->hand >= table->nr_pages) {
+			/* What the host has taken was never said to us. */
+			atomic_long_set(&direct->entered,
+					direct->seen + search->cleared +
+					atomic_long_xchg(&direct->behind, 0));
+			direct->seen = 0;
+			WRITE_ONCE(direct->hand, 0);
+			if (!--search->laps)
+				break;
+		}
+		leaf = pviommu_table_leaf(table, direct->hand /
+						 PVIOMMU_ENTRIES_PER_LEAF);
+		if (!leaf) {
+			WRITE_ONCE(direct->hand,
+				   round_down(direct->hand,
+					      PVIOMMU_ENTRIES_PER_LEAF) +
+				   PVIOMMU_ENTRIES_PER_LEAF);
+			continue;
+		}
+		if (!look_at(direct, search,
+			     leaf + direct->hand % PVIOMMU_ENTRIES_PER_LEAF))
+			break;
+		WRITE_ONCE(direct->hand, direct->hand + 1);
+	}
+}
+
+/* One round of a search: what it finds is gone when this returns. */
+static void evict_some(struct pviommu_direct *direct, struct search *search)
+{
+	struct pviommu_domain *domain = direct->domain;
+	unsigned long flags;
+	int ret;
+
+	search->nr = 0;
+	search->cleared = 0;
+	spin_lock_irqsave(&domain->flush_lock, flags);
+	clear_idle(direct, search);
+	if (search->nr && domain->state == PVIOMMU_FOLLOWED) {
+		ret = pviommu_host_unmap_ranges(domain->aperture->id,
+						domain->ranges, search->nr);
+		if (ret)
+			pviommu_domain_fail(domain, ret);
+	}
+	spin_unlock_irqrestore(&domain->flush_lock, flags);
+	search->want -= search->cleared;
+	atomic_long_sub(search->cleared, &direct->entered);
+	atomic_long_add(search->cleared, &direct->evicted);
+}
+
+/**
+ * pviommu_direct_evict() - make room
+ * @direct: of the aperture
+ *
+ * As many pages as are evicted at once, if there are so many. The hand goes round twice for
+ * that at most, since the first time may do no more than take second chances away.
+ *
+ * Context: Any.
+ * Return: pages that were evicted.
+ */
+unsigned long pviommu_direct_evict(struct pviommu_direct *direct)
+{
+	struct search search = { .want = direct->batch, .laps = 3 };
+
+	/* The first lap was begun by somebody else. */
+	while (search.want && search.laps)
+		evict_some(direct, &search);
+	return direct->batch - search.want;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_evict);
+
+/* Tell the host of pages that have a use. */
+static int sync(struct pviommu_direct *direct, u64 first, u64 count)
+{
+	u32 id = direct->domain->aperture->id;
+	struct pviommu_range range = { first, count };
+	int ret;
+
+	if (pviommu_domain_state(direct->domain) != PVIOMMU_FOLLOWED)
+		return -EIO;
+
+	if (atomic_long_read(&direct->entered) > direct->most)
+		pviommu_direct_evict(direct);
+	do {
+		ret = pviommu_host_map(id, &range);
+	} while (ret == -ENOMEM && pviommu_direct_evict(direct));
+	if (!ret)
+		set_synced(direct, first, count);
+	return ret;
+}
+
+/* The same, for all but the first @at pages, which have their use already. */
+static noinline int map_rest(struct pviommu_direct *direct, u64 first, u64 count,
+			     u64 at)
+{
+	u64 unsynced = 0;
+	int ret = 0, err;
+
+	for (; at < count; at++) {
+		ret = get(direct, first + at);
+		if (ret < 0)
+			break;
+		if (ret) {
+			unsynced++;
+			continue;
+		}
+		if (unsynced) {
+			ret = sync(direct, first + at - unsynced, unsynced);
+			unsynced = 0;
+		}
+		if (ret) {
+			at++;
+			break;
+		}
+	}
+	if (ret >= 0 && unsynced)
+		ret = sync(direct, first + at - unsynced, unsynced);
+	if (!ret)
+		return 0;
+	put_pages(direct, first, at);
+	/* Of those that nobody uses, the host may have some. */
+	if (pviommu_domain_state(direct->domain) == PVIOMMU_FOLLOWED) {
+		err = pviommu_host_unmap(direct->domain->aperture->id, first,
+					 count);
+		if (err)
+			pviommu_domain_stop(direct->domain, err);
+	}
+	return ret;
+}
+
+/**
+ * pviommu_direct_map() - map pages of RAM where they are
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages; all of them in the window
+ *
+ * Context: Any.
+ * Return: 0, or an error, and nothing is mapped: -ENOMEM if it may work later.
+ */
+int pviommu_direct_map(struct pviommu_direct *direct, u64 first, u64 count)
+{
+	u64 at;
+
+	for (at = 0; at < count; at++) {
+		if (unlikely(!get_again(direct, first + at)))
+			return map_rest(direct, first, count, at);
+	}
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_map);
+
+/**
+ * pviommu_direct_unmap() - undo pviommu_direct_map()
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages
+ *
+ * The device can reach them until they are evicted.
+ *
+ * Context: Any.
+ * Return: false if some of them were not mapped.
+ */
+bool pviommu_direct_unmap(struct pviommu_direct *direct, u64 first, u64 count)
+{
+	bool good = true;
+
+	for (; count; first++, count--) {
+		__le64 *entry = entry_of(direct, first);
+
+		good &= entry && put(entry);
+	}
+	return good;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_unmap);
+
+/**
+ * pviommu_direct_has() - is a page mapped where it is?
+ * @direct: of the aperture
+ * @page: window page
+ *
+ * Context: Any.
+ * Return: whether it is; not if it is mapped as another page.
+ */
+bool pviommu_direct_has(const struct pviommu_direct *direct, u64 page)
+{
+	const __le64 *entry = entry_of(direct, page);
+	u64 gpa = direct->domain->aperture->base + (page << PVIOMMU_PAGE_SHIFT);
+
+	return entry && (load(entry) & PVIOMMU_ENTRY_GFN) == gpa;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_has);
+
+static void direct_age(struct work_struct *work)
+{
+	struct pviommu_direct *direct = container_of(work, struct pviommu_direct,
+						     age.work);
+	unsigned int seconds = READ_ONCE(idle_seconds);
+	struct search search = { .want = ULONG_MAX, .laps = 1 };
+
+	/* From the beginning, so that all were looked at as long ago. */
+	spin_lock_irq(&direct->domain->flush_lock);
+	WRITE_ONCE(direct->hand, 0);
+	direct->seen = 0;
+	atomic_long_set(&direct->behind, 0);
+	spin_unlock_irq(&direct->domain->flush_lock);
+	while (seconds && search.laps) {
+		evict_some(direct, &search);
+		cond_resched();
+	}
+	queue_delayed_work(system_unbound_wq, &direct->age, (seconds ?: 60) * HZ);
+}
+
+/**
+ * pviommu_direct_create() - prepare to map pages of RAM where they are
+ * @domain: a private domain, which nothing follows yet
+ * @most: pages that may be entered
+ *
+ * Context: May sleep.
+ * Return: to be given to pviommu_direct_destroy(), or NULL without memory.
+ */
+struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
+					     u64 most)
+{
+	struct pviommu_direct *direct = kzalloc(sizeof(*direct), GFP_KERNEL);
+
+	if (!direct)
+		return NULL;
+	direct->domain = domain;
+	direct->batch = clamp(most / 16, 1UL, BATCH);
+	direct->most = most - direct->batch;
+	INIT_DELAYED_WORK(&direct->age, direct_age);
+	queue_delayed_work(system_unbound_wq, &direct->age, HZ);
+	return direct;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_create);
+
+/**
+ * pviommu_direct_destroy() - undo pviommu_direct_create()
+ * @direct: its domain is still there
+ *
+ * Context: May sleep.
+ */
+void pviommu_direct_destroy(struct pviommu_direct *direct)
+{
+	cancel_delayed_work_sync(&direct->age);
+	kfree(direct);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_destroy);
+
+/**
+ * pviommu_direct_show() - how full it is
+ * @direct: of an aperture
+ * @seq: for lines "name value"
+ *
+ * Context: May sleep.
+ */
+void pviommu_direct_show(const struct pviommu_direct *direct, struct seq_file *seq)
+{
+	seq_printf(seq, "entered_pages %ld\n", atomic_long_read(&direct->entered));
+	seq_printf(seq, "evicted_pages %ld\n", atomic_long_read(&direct->evicted));
+}

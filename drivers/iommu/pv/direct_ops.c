@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The DMA API of endpoints whose aperture is in mode direct: a DMA address is the physical
+ * address, where the device reaches that and it is RAM in the window. What is not is
+ * remapped, as large buffers are in hybrid mode.
+ *
+ * dma_ops.c makes aperture and device known to each other, and says what keeps them so.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/dma-map-ops.h>
+#include <linux/gfp.h>
+#include <linux/memremap.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+
+#include "pviommu.h"
+
+/* Each aperture has these operations for itself: so it is found where they are. */
+static struct pviommu_mapper *mapper_of(struct device *dev)
+{
+	struct pviommu_aperture *aperture =
+		container_of(get_dma_ops(dev), struct pviommu_aperture, dma_ops);
+
+	/* Pairs with pviommu_mapper_start(). */
+	return smp_load_acquire(&aperture->mapper);
+}
+
+static u64 window_page(const struct pviommu_direct *direct, u64 addr)
+{
+	return (addr - direct->domain->aperture->base) >> PVIOMMU_PAGE_SHIFT;
+}
+
+static u64 nr_pages(u64 addr, size_t size)
+{
+	return ((addr & ~PAGE_MASK) + size + PVIOMMU_PAGE_SIZE - 1) >>
+	       PVIOMMU_PAGE_SHIFT;
+}
+
+static bool reaches(const struct pviommu_direct *direct, phys_addr_t paddr,
+		    size_t size, u64 limit)
+{
+	const struct iommu_domain_geometry *window =
+		&direct->domain->domain.geometry;
+	u64 last = paddr + size - 1;
+
+	return paddr >= window->aperture_start && last <= window->aperture_end &&
+	       last <= limit;
+}
+
+static dma_addr_t map_phys(struct device *dev, struct pviommu_mapper *mapper,
+			   phys_addr_t paddr, size_t size,
+			   enum dma_data_direction dir, u64 limit,
+			   unsigned long attrs)
+{
+	struct pviommu_direct *direct = mapper->direct;
+	dma_addr_t addr = DMA_MAPPING_ERROR;
+	int ret = 1;
+
+	if (likely(reaches(direct, paddr, size, limit)))
+		ret = pviommu_direct_map(direct, window_page(direct, paddr),
+					 nr_pages(paddr, size));
+	if (likely(!ret))
+		return paddr;
+	/* Too many users, a hole, memory that cannot be written: as another page. */
+	while (ret != -ENOMEM) {
+		addr = pviommu_mapper_map(mapper, paddr, size, dir, limit);
+		if (addr != DMA_MAPPING_ERROR || !pviommu_direct_evict(direct))
+			break;
+	}
+	if (addr == DMA_MAPPING_ERROR && !(attrs & DMA_ATTR_NO_WARN))
+		dev_warn_ratelimited(dev, "pviommu: no room to map %zu bytes\n",
+				     size);
+	return addr;
+}
+
+static void unmap(struct device *dev, struct pviommu_mapper *mapper,
+		  dma_addr_t addr, size_t size)
+{
+	struct pviommu_direct *direct = mapper->direct;
+	u64 page = window_page(direct, addr);
+
+	if (unlikely(!reaches(direct, addr, size, U64_MAX))) {
+		dev_err_ratelimited(dev, "pviommu: its driver unmaps %pad, which is not mapped\n",
+				    &addr);
+	} else if (unlikely(!pviommu_direct_has(direct, page))) {
+		pviommu_mapper_unmap(mapper, addr, size);
+	} else if (unlikely(!pviommu_direct_unmap(direct, page,
+						  nr_pages(addr, size)))) {
+		dev_err_ratelimited(dev, "pviommu: its driver unmaps %pad, which is not mapped\n",
+				    &addr);
+	}
+}
+
+static dma_addr_t direct_map_page(struct device *dev, struct page *page,
+				  unsigned long offset, size_t size,
+				  enum dma_data_direction dir,
+				  unsigned long attrs)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+
+	if (!mapper)
+		return DMA_MAPPING_ERROR;
+	return map_phys(dev, mapper, page_to_phys(page) + offset, size, dir,
+			pviommu_dma_limit(dev, dma_get_mask(dev)), attrs);
+}
+
+static void direct_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
+			      enum dma_data_direction dir, unsigned long attrs)
+{
+	unmap(dev, mapper_of(dev), addr, size);
+}
+
+static void direct_unmap_sg(struct device *dev, struct scatterlist *sgl,
+			    int nents, enum dma_data_direction dir,
+			    unsigned long attrs)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		unmap(dev, mapper, sg_dma_address(sg), sg_dma_len(sg));
+}
+
+static int direct_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
+	struct scatterlist *sg;
+	int i;
+
+	if (!mapper)
+		return -EIO;
+	for_each_sg(sgl, sg, nents, i) {
+		if (is_pci_p2pdma_page(sg_page(sg))) {
+			direct_unmap_sg(dev, sgl, i, dir, attrs);
+			return -EREMOTEIO;
+		}
+		sg_dma_address(sg) = map_phys(dev, mapper, sg_phys(sg),
+					      sg->length, dir, limit, attrs);
+		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
+			direct_unmap_sg(dev, sgl, i, dir, attrs);
+			return -ENOMEM;
+		}
+		sg_dma_len(sg) = sg->length;
+	}
+	return nents;
+}
+
+static void *direct_alloc(struct device *dev, size_t size, dma_addr_t *addr,
+			  gfp_t gfp, unsigned long attrs)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+	void *memory;
+
+	if (!mapper)
+		return NULL;
+	gfp &= ~(__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP);
+	memory = alloc_pages_exact(size, gfp | __GFP_ZERO);
+	if (!memory)
+		return NULL;
+	*addr = map_phys(dev, mapper, virt_to_phys(memory), PAGE_ALIGN(size),
+			 DMA_BIDIRECTIONAL, pviommu_dma_limit(dev, dev->coherent_dma_mask),
+			 gfp & __GFP_NOWARN ? DMA_ATTR_NO_WARN : attrs);
+	if (*addr != DMA_MAPPING_ERROR)
+		return memory;
+	free_pages_exact(memory, size);
+	return NULL;
+}
+
+static void direct_free(struct device *dev, size_t size, void *memory,
+			dma_addr_t addr, unsigned long attrs)
+{
+	unmap(dev, mapper_of(dev), addr, PAGE_ALIGN(size));
+	free_pages_exact(memory, size);
+}
+
+static int direct_mmap(struct device *dev, struct vm_area_struct *vma,
+		       void *memory, dma_addr_t addr, size_t size,
+		       unsigned long attrs)
+{
+	unsigned long pages = PAGE_ALIGN(size) >> PAGE_SHIFT;
+
+	if (vma->vm_pgoff >= pages || vma_pages(vma) > pages - vma->vm_pgoff)
+		return -ENXIO;
+	return remap_pfn_range(vma, vma->vm_start,
+			       PHYS_PFN(virt_to_phys(memory)) + vma->vm_pgoff,
+			       vma->vm_end - vma->vm_start, vma->vm_page_prot);
+}
+
+static int direct_get_sgtable(struct device *dev, struct sg_table *table,
+			      void *memory, dma_addr_t addr, size_t size,
+			      unsigned long attrs)
+{
+	int ret = sg_alloc_table(table, 1, GFP_KERNEL);
+
+	if (!ret)
+		sg_set_page(table->sgl, virt_to_page(memory), PAGE_ALIGN(size), 0);
+	return ret;
+}
+
+static int direct_supported(struct device *dev, u64 mask)
+{
+	/* Whatever it does not reach is remapped below 4 GiB; the lowest gap is here. */
+	return mapper_of(dev) && pviommu_dma_limit(dev, mask) >= SZ_1M - 1;
+}
+
+static u64 direct_required_mask(struct device *dev)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+
+	return DMA_BIT_MASK(mapper ?
+			    fls64(mapper->domain->domain.geometry.aperture_end) :
+			    32);
+}
+
+static size_t direct_max_mapping_size(struct device *dev)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+
+	return mapper ? ALIGN_DOWN(mapper->room / 4, PAGE_SIZE) : PAGE_SIZE;
+}
+
+const struct dma_map_ops pviommu_direct_ops = {
+	.alloc			= direct_alloc,
+	.free			= direct_free,
+	PVIOMMU_ALLOC_PAGES_OP(pviommu_dma_alloc_pages),
+	.free_pages		= pviommu_dma_free_pages,
+	.mmap			= direct_mmap,
+	.get_sgtable		= direct_get_sgtable,
+	.map_page		= direct_map_page,
+	.unmap_page		= direct_unmap_page,
+	.map_sg			= direct_map_sg,
+	.unmap_sg		= direct_unmap_sg,
+	.dma_supported		= direct_supported,
+	.get_required_mask	= direct_required_mask,
+	.max_mapping_size	= direct_max_mapping_size,
+};
