@@ -4,6 +4,7 @@
 # make selftests	the kselftests
 # make demo		show it work, under emulation
 # make test		run all tests, under emulation
+# make model		have every interleaving of mode direct's protocol checked
 # make soak		look for data races, under emulation
 # make counts		put what the last make test has counted into the README
 # make mutants		see whether the tests catch bugs; MUTANTS="NAME..." for a few
@@ -38,6 +39,10 @@ demo:
 
 test:
 	$(RIG) test
+
+model:
+	scripts/setup model
+	tests/model/check
 
 soak:
 	$(RIG) soak
@@ -77,5 +82,5 @@ clean:
 		-o -name '*.symvers' -o -name '*.order' \
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
-.PHONY: all check-kernel modules tools selftests demo test mutants soak counts \
+.PHONY: all check-kernel modules tools selftests demo test model mutants soak counts \
 	bench bench-full figures lint install clean

@@ -69,6 +69,20 @@ def _add_tools(run):
             done.stdout.splitlines()[-5:])
 
 
+def _add_model(run):
+    """What spin finds out about the protocol of mode direct."""
+    common.progress("checking the model of mode direct")
+    run.part("model of mode direct, every interleaving")
+    done = subprocess.run(["make", "-s", "-C", common.TREE, "model"], check=False, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    tests, plan = tap.parse(done.stdout)
+    for name, state, _ in tests:
+        run.add(f"model: {name}", state == "ok")
+    run.add("model: all of it was checked", done.returncode == 0 and plan == len(tests),
+            done.stdout.splitlines()[-5:])
+
+
 def _boot_stock(chosen):
     return pair.boot("test", chosen, common.RIG / "l1" / "tests.sh",
                      f"rig.rounds={ROUNDS} rig.turns=no", _progress, snoop_control=True)
@@ -158,6 +172,7 @@ def _run_all(run):
     harness = linux.source() / "tools" / "testing" / "selftests"
     build.run(chosen, "selftests", f"KSELFTEST={harness}")
     _add_tools(run)
+    _add_model(run)
     run.part("KUnit, by kunit.py")
     units.add(run)
     debug = linux.build_kernel("debug")
