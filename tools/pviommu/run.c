@@ -23,11 +23,17 @@
 #define DEFAULT_BASE	(16ULL << 20)
 #define DEFAULT_LENGTH	(256ULL << 20)
 
+/* I/O addresses are the guest's physical ones: all but the first page, which nobody uses. */
+#define DIRECT_BASE	PVIOMMU_PAGE_SIZE
+#define DIRECT_LENGTH	((64ULL << 30) - DIRECT_BASE)
+#define DIRECT_BUDGET	(256ULL << 20)
+
 enum {
 	KEY_BASE = 256,
 	KEY_SIZE,
 	KEY_BUDGET,
 	KEY_DEVICE,
+	KEY_DIRECT,
 	KEY_FALLBACK,
 	KEY_SEPARATE,
 };
@@ -41,6 +47,8 @@ static const struct argp_option options[] = {
 	  "Most memory that may be pinned at once (default: all of the window)", 0 },
 	{ "device", KEY_DEVICE, "HOST=GUEST[@N]", 0,
 	  "Which device of the guest a device of the host is; may be repeated", 0 },
+	{ "direct", KEY_DIRECT, NULL, 0,
+	  "For guests in mode direct: --base 4K, up to 64G, and --budget 256M", 0 },
 	{ "separate", KEY_SEPARATE, NULL, 0,
 	  "An aperture for each IOMMU group, instead of one for all devices", 0 },
 	{ "fallback", KEY_FALLBACK, "pin", 0,
@@ -64,6 +72,10 @@ static const char doc[] =
 	"the same size. What the host's IOMMU cannot tell apart, an IOMMU group, is in\n"
 	"one aperture.\n"
 	"\n"
+	"A guest in mode direct needs a window that covers all of its RAM, in which it\n"
+	"pins what it uses, up to the budget. --direct is that; --base, --size and\n"
+	"--budget still change it.\n"
+	"\n"
 	"Without the pviommu driver a guest cannot use the devices, and neither can\n"
 	"firmware. With --fallback=pin both can, as under plain VFIO: the devices reach\n"
 	"all of the guest's memory, all of it is pinned and RLIMIT_MEMLOCK has to\n"
@@ -71,12 +83,14 @@ static const char doc[] =
 	"it, for as long as the VMM runs, and what was pinned is released.";
 
 /*
+ * @direct: --direct
  * @separate: --separate
  * @numbered: a --device has an @N
  * @vmm: the VMM and its arguments, NULL-terminated
  */
 struct request {
 	struct config config;
+	bool direct;
 	bool separate;
 	bool numbered;
 	char **vmm;
@@ -108,6 +122,18 @@ static void parse_device(struct argp_state *state, const char *text,
 	if (error)
 		argp_error(state, "--device %s: %s", text, error);
 	request->numbered |= numbered;
+}
+
+static void set_defaults(struct config *config, bool direct)
+{
+	if (!config->base)
+		config->base = direct ? DIRECT_BASE : DEFAULT_BASE;
+	if (!config->length)
+		config->length = direct ? DIRECT_LENGTH : DEFAULT_LENGTH;
+	if (!config->budget && direct)
+		config->budget = (config->length < DIRECT_BUDGET ?
+				  config->length : DIRECT_BUDGET) /
+				 PVIOMMU_PAGE_SIZE;
 }
 
 static void check_window(struct argp_state *state, struct config *config)
@@ -149,6 +175,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 				   arg);
 		config->fallback_pin = true;
 		return 0;
+	case KEY_DIRECT:
+		request->direct = true;
+		return 0;
 	case KEY_SEPARATE:
 		request->separate = true;
 		return 0;
@@ -160,6 +189,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		argp_error(state, "which VMM?");
 		return 0;
 	case ARGP_KEY_SUCCESS:
+		set_defaults(config, request->direct);
 		check_window(state, config);
 		if (request->separate && request->numbered)
 			argp_error(state,
@@ -197,9 +227,7 @@ int run_command(int argc, char **argv)
 		.args_doc = "[--] VMM [ARGUMENT...]",
 		.doc = doc,
 	};
-	struct request request = {
-		.config = { .base = DEFAULT_BASE, .length = DEFAULT_LENGTH },
-	};
+	struct request request = {};
 	char library[4096];
 	char *path;
 	int ret;
