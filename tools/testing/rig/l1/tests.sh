@@ -26,7 +26,7 @@ load_pviommu
 bind_vfio "$NVME" "$EDU"
 many_devices
 run_selftests
-for part in guests features bounce network lifecycle many driverless; do
+for part in guests features bounce direct network lifecycle many driverless; do
 	# shellcheck disable=SC1090
 	. "/run/rig/l1/$part.sh"
 done

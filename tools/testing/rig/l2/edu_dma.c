@@ -78,6 +78,9 @@ struct edu {
 	/* The highest address that the driver was given for its DMA. */
 	dma_addr_t highest_iova;
 
+	/* Where the target was mapped. */
+	dma_addr_t target_iova;
+
 	/* The device's buffer still had what an earlier probe had it read. */
 	bool secret_kept;
 	bool inside_write_blocked;
@@ -247,6 +250,7 @@ static int edu_attempt_all(struct edu *edu)
 	if (dma_mapping_error(dev, iova))
 		return -ENOMEM;
 	edu->mapped = iova;
+	edu->target_iova = iova;
 	ret = edu_write_arrives(edu, iova, &write);
 	if (!ret) {
 		edu->inside_write = write && is_filled(edu->target, FILL);
@@ -309,6 +313,8 @@ static ssize_t edu_dma_show(struct device *dev, struct device_attribute *attr,
 				     lines[i].value);
 	len += sysfs_emit_at(buf, len, "highest_iova %llu\n",
 			     (u64)edu->highest_iova);
+	len += sysfs_emit_at(buf, len, "target_iova %llu\n",
+			     (u64)edu->target_iova);
 	len += sysfs_emit_at(buf, len, "kept_iova %llu\n", (u64)edu->kept_iova);
 	return len;
 }
