@@ -56,6 +56,7 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	ap->npages = npages;
 	ap->budget = budget ?: npages;
 	INIT_LIST_HEAD(&ap->spare_leaves);
+	spin_lock_init(&ap->leaves_lock);
 	INIT_LIST_HEAD(&ap->devices);
 	mutex_init(&ap->lock);
 	pviommu_watch_init(ap);

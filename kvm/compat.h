@@ -38,6 +38,13 @@ static inline bool pviommu_is_misfit(int err)
 	return err == -EINVAL;
 }
 
+/* One page, if it is there: 1 then. The VMM's mmap_lock is held. */
+static inline long pviommu_look_at_page(struct mm_struct *mm, unsigned long hva,
+					struct page **page)
+{
+	return get_user_pages_remote(mm, hva, 1, FOLL_NOFAULT, page, NULL);
+}
+
 /* NULL without memory. */
 static inline struct shrinker *
 pviommu_shrinker_register(typeof_member(struct shrinker, count_objects) count,
@@ -159,6 +166,12 @@ static inline bool iommu_group_has_isolated_msi(struct iommu_group *group)
 	((void)(gfp), iommu_map(domain, iova, paddr, size, prot))
 #define iommu_map_sg(domain, iova, sg, nents, prot, gfp) \
 	((void)(gfp), iommu_map_sg(domain, iova, sg, nents, prot))
+
+static inline long pviommu_look_at_page(struct mm_struct *mm, unsigned long hva,
+					struct page **page)
+{
+	return get_user_pages_remote(mm, hva, 1, FOLL_NOFAULT, page, NULL, NULL);
+}
 
 /* There is one. */
 static inline struct shrinker *

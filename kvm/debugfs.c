@@ -53,6 +53,7 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	show(direct);
 	show(reclaims);
 	show(reclaimed);
+	show(moved);
 #undef show
 	return 0;
 }

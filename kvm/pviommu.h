@@ -10,6 +10,7 @@
  *   sync.c		the table is compared with the shadow, and the hardware follows
  *   remove.c		what must not be mapped any more: cleared, flushed, unpinned
  *   reclaim.c		what guests do not use goes when the host needs memory
+ *   moved.c		guest memory that the VMM discards goes
  *   dirty.c		KVM's log of what devices have written
  *   shadow.c		what is mapped, as memory
  *   domain.c		an aperture's IOMMU domain
@@ -48,6 +49,7 @@
 #include <linux/iommu.h>
 #include <linux/kvm_host.h>
 #include <linux/list.h>
+#include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/nospec.h>
 #include <linux/ratelimit.h>
@@ -117,6 +119,9 @@ struct pviommu_memlock {
 	atomic_long_t spare;
 };
 
+/* Of struct pviommu_vm::suspects; a power of two. */
+#define PVIOMMU_SUSPECTS	4096
+
 /**
  * struct pviommu_vm - one open /dev/pviommu
  * @mm: of the process that opened it; held with mmgrab(), so compared and
@@ -133,6 +138,11 @@ struct pviommu_memlock {
  * @dirty_lost: pages that could not be entered in the dirty log
  * @reclaim: takes back idle pages
  * @reclaim_wanted: how many
+ * @notifier: tells what becomes of the VM's memory
+ * @notified: it is registered
+ * @moves: times that it has told; see pviommu_generation()
+ * @suspects: frames of which it has, by hash
+ * @moved: looks at them
  * @debugfs: its directory
  */
 struct pviommu_vm {
@@ -150,6 +160,11 @@ struct pviommu_vm {
 	atomic64_t dirty_lost;
 	struct work_struct reclaim;
 	atomic_long_t reclaim_wanted;
+	struct mmu_notifier notifier;
+	bool notified;
+	atomic64_t moves;
+	DECLARE_BITMAP(suspects, PVIOMMU_SUSPECTS);
+	struct work_struct moved;
 	struct dentry *debugfs;
 };
 
@@ -241,6 +256,8 @@ struct pviommu_fault_source {
  * @nr_leaves: elements in @shadow
  * @spare_leaves: those in which nothing is mapped
  * @nr_spare_leaves: of them
+ * @leaves_lock: a leaf whose page is known stays while it is held; for who may not take
+ *	@lock
  * @reclaim_from: index in @shadow where reclaim goes on
  * @pinned: pages that are pinned; all are in @shadow
  * @batch: scratch memory of a sync
@@ -276,6 +293,7 @@ struct pviommu_aperture {
 	unsigned long nr_leaves;
 	struct list_head spare_leaves;
 	unsigned long nr_spare_leaves;
+	spinlock_t leaves_lock;	/* see above */
 	unsigned long reclaim_from;
 	unsigned long pinned;
 	struct pviommu_sync_batch *batch;
@@ -378,6 +396,27 @@ void pviommu_reclaim_init(struct pviommu_vm *vm);
 void pviommu_reclaim_stop(struct pviommu_vm *vm);
 int pviommu_reclaim_start(void);
 void pviommu_reclaim_end(void);
+
+bool pviommu_entry_is_idle(u64 entry);
+bool pviommu_queue_work(struct work_struct *work);
+
+/* moved.c */
+void pviommu_moved_before(struct pviommu_vm *vm, gfn_t gfn, u64 n);
+void pviommu_moved_after(struct pviommu_vm *vm, gfn_t gfn, u64 n);
+void pviommu_moved_check(struct pviommu_vm *vm);
+int pviommu_moved_start(struct pviommu_vm *vm);
+void pviommu_moved_stop(struct pviommu_vm *vm);
+
+/**
+ * pviommu_generation() - which state of the VM's memory something was found out about
+ * @vm: the pviommu; kvm->srcu is held
+ *
+ * Return: a number that grows with every change of memslots, and of what is behind them.
+ */
+static inline u64 pviommu_generation(const struct pviommu_vm *vm)
+{
+	return kvm_memslots(vm->kvm)->generation + atomic64_read(&vm->moves);
+}
 
 /* dirty.c */
 unsigned int pviommu_dirty_mark(struct kvm *kvm, gfn_t gfn, u64 n);

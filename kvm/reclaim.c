@@ -36,7 +36,13 @@
 static struct workqueue_struct *reclaim_wq;
 static struct shrinker *shrinker;
 
-static bool is_idle(u64 entry)
+/**
+ * pviommu_entry_is_idle() - does nobody use what an entry of a direct table names?
+ * @entry: the entry
+ *
+ * Return: whether it may be exchanged for zero.
+ */
+bool pviommu_entry_is_idle(u64 entry)
 {
 	return (entry & ENTRY_PERM) && !(entry & PVIOMMU_ENTRY_USES);
 }
@@ -55,7 +61,8 @@ static unsigned int claim(struct pviommu_shadow_leaf *leaf, unsigned int i,
 		__le64 entry = READ_ONCE(table[i + n]);
 
 		/* A full barrier on success: the PTE is cleared after it. */
-		if (!leaf->entries[i + n].entry || !is_idle(le64_to_cpu(entry)) ||
+		if (!leaf->entries[i + n].entry ||
+		    !pviommu_entry_is_idle(le64_to_cpu(entry)) ||
 		    cmpxchg(&table[i + n], entry, 0) != entry)
 			break;
 	}
@@ -156,6 +163,18 @@ u64 pviommu_reclaim(struct pviommu_aperture *ap, u64 max)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_reclaim);
 
+/**
+ * pviommu_queue_work() - have a VM's work done that may wait for the VMM
+ * @work: the work
+ *
+ * Context: any.
+ * Return: false if it is waiting to be done already.
+ */
+bool pviommu_queue_work(struct work_struct *work)
+{
+	return queue_work(reclaim_wq, work);
+}
+
 /* All apertures of a VM. */
 static u64 reclaim_vm(struct pviommu_vm *vm, u64 max)
 {
@@ -232,7 +251,7 @@ static void want_from_vm(struct pviommu_vm *vm, void *data)
 	if (!reclaimable(vm))
 		return;
 	atomic_long_add(*nr, &vm->reclaim_wanted);
-	queue_work(reclaim_wq, &vm->reclaim);
+	pviommu_queue_work(&vm->reclaim);
 }
 
 /*

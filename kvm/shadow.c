@@ -59,11 +59,13 @@ void pviommu_shadow_free(struct pviommu_aperture *ap,
 {
 	if (ap->last_leaf == leaf)
 		ap->last_leaf = NULL;
+	spin_lock(&ap->leaves_lock);
+	xa_erase(&ap->shadow, leaf->at);
+	spin_unlock(&ap->leaves_lock);
 	if (leaf->page) {
 		unpin_user_pages_dirty_lock(&leaf->page, 1, true);
 		pviommu_memlock_uncharge(&ap->vm->memlock, 1);
 	}
-	xa_erase(&ap->shadow, leaf->at);
 	list_del(&leaf->spare);
 	ap->nr_spare_leaves--;
 	ap->nr_leaves--;

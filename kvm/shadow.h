@@ -29,7 +29,7 @@ static_assert(!(SHADOW_MARKS & ENTRY_MASK));
  * struct pviommu_shadow - what is mapped at one window page
  * @entry: ENTRY_MASK bits that it was mapped for, and SHADOW_MARKS; 0 if nothing is
  *	mapped
- * @generation: of the memslots when @page was found to be behind the frame
+ * @generation: pviommu_generation() when @page was found to be behind the frame
  * @page: pinned
  */
 struct pviommu_shadow {
@@ -42,6 +42,7 @@ struct pviommu_shadow {
  * struct pviommu_shadow_leaf - the shadow of 512 window pages
  * @table: GPA of the guest's leaf: a directory entry, once set, does not change
  * @page: of the guest's leaf, pinned, in a direct table; else NULL
+ * @claimed: entries of a direct table were, whose pages are still mapped; see moved.c
  * @at: index in pviommu_aperture::shadow
  * @nr: entries that are mapped
  * @large: all of them are, by one leaf of the IOMMU's, which goes as a whole or not
@@ -52,6 +53,7 @@ struct pviommu_shadow {
 struct pviommu_shadow_leaf {
 	gpa_t table;
 	struct page *page;
+	bool claimed;
 	unsigned long at;
 	unsigned int nr;
 	bool large;

@@ -178,7 +178,8 @@ static s32 pin_table(struct pviommu_aperture *ap,
 		return PVIOMMU_RC_LOCK_LIMIT;
 	got = pin_user_pages_fast(hva, 1, FOLL_LONGTERM | FOLL_WRITE, &page);
 	if (got == 1 && limit_pins(&page, 1)) {
-		leaf->page = page;
+		/* Pairs with the lock of who claims entries; nothing is mapped here yet. */
+		WRITE_ONCE(leaf->page, page);
 		return 0;
 	}
 	pviommu_memlock_uncharge(&ap->vm->memlock, 1);
@@ -339,7 +340,7 @@ static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
 	item->entry = entry & ENTRY_MASK;
 	if (shadow_of(item)->entry != item->entry)
 		return;
-	generation = kvm_memslots(ap->vm->kvm)->generation;
+	generation = pviommu_generation(ap->vm);
 	if (shadow_of(item)->generation != generation)
 		verify(ap, item, generation);
 }
@@ -573,7 +574,7 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 	  unsigned int max, s32 *rc)
 {
 	struct page **pages = ap->batch->pages;
-	u64 generation = kvm_memslots(ap->vm->kvm)->generation;
+	u64 generation = pviommu_generation(ap->vm);
 	bool write = item->entry & PVIOMMU_ENTRY_WRITE;
 	bool read = item->entry & PVIOMMU_ENTRY_READ;
 	u64 iova = pviommu_iova(ap, item->index);

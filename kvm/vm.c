@@ -162,6 +162,11 @@ int pviommu_vm_bind(struct pviommu_vm *vm, int vm_fd)
 	else if (!vm->vm_file)
 		ret = pviommu_vm_publish(vm, kvm);
 	if (!ret) {
+		ret = pviommu_moved_start(vm);
+		if (ret)
+			pviommu_vm_withdraw(vm);
+	}
+	if (!ret) {
 		vm->vm_file = file;
 		pviommu_debugfs_add_vm(vm);
 	}
@@ -186,6 +191,7 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 		pviommu_vm_withdraw(vm);
 	pviommu_vm_put(vm);
 	wait_for_completion(&vm->idle);
+	pviommu_moved_stop(vm);
 	pviommu_reclaim_stop(vm);
 
 	pviommu_debugfs_remove_vm(vm);

@@ -148,6 +148,29 @@ int fake_vm_init(struct fake_vm *vm, struct kunit *test)
 }
 
 /**
+ * fake_vm_replace() - have another page behind a frame, as a VMM can
+ * @vm: the VM
+ * @test: the test, in its own thread
+ * @frame: a frame of FAKE_RAM
+ * @by: whose page is there from now on
+ */
+void fake_vm_replace(struct fake_vm *vm, struct kunit *test, unsigned int frame,
+		     unsigned int by)
+{
+	unsigned long at = vm->slots[FAKE_RAM].userspace_addr +
+			   frame * PAGE_SIZE;
+	struct vm_area_struct *vma;
+
+	KUNIT_ASSERT_EQ(test, at,
+			vm_mmap(NULL, at, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, 0));
+	mmap_write_lock(vm->mm);
+	vma = find_vma(vm->mm, at);
+	KUNIT_EXPECT_EQ(test, 0, vm_insert_page(vma, at, vm->frames + by));
+	mmap_write_unlock(vm->mm);
+}
+
+/**
  * fake_vm_exit() - free a VM, of which nothing may be pinned any more
  * @vm: the VM
  * @test: the test, in any thread

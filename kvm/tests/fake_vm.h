@@ -51,6 +51,8 @@ struct fake_vm {
 int fake_vm_init(struct fake_vm *vm, struct kunit *test);
 void fake_vm_exit(struct fake_vm *vm, struct kunit *test);
 void fake_vm_new_generation(struct fake_vm *vm);
+void fake_vm_replace(struct fake_vm *vm, struct kunit *test, unsigned int frame,
+		     unsigned int by);
 void fake_vm_remove_slot(struct fake_vm *vm, enum fake_slot slot);
 unsigned int fake_vm_pins(const struct fake_vm *vm, unsigned int frame);
 void *fake_vm_frame(const struct fake_vm *vm, unsigned int frame);

@@ -180,7 +180,7 @@ static struct kunit_case reclaim_cases[] = {
 };
 
 static struct kunit_suite reclaim_suite = {
-	.name = "pviommu-reclaim",
+	.name = "kvm_pviommu_reclaim",
 	.init = reclaim_init,
 	.exit = fixture_exit,
 	.test_cases = reclaim_cases,

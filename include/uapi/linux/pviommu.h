@@ -321,6 +321,8 @@ struct pviommu_reset {
  * @reclaims: times that idle pages were looked for, by PVIOMMU_RECLAIM or because the
  *	host needs memory
  * @reclaimed: pages that were found, and taken out; they are in @unmapped, too
+ * @moved: pages that were taken out since the VMM had discarded or exchanged what they
+ *	are; they are in @unmapped, too
  *
  * Later versions append fields.
  */
@@ -353,6 +355,7 @@ struct pviommu_aperture_stats {
 	__aligned_u64 direct;
 	__aligned_u64 reclaims;
 	__aligned_u64 reclaimed;
+	__aligned_u64 moved;
 };
 
 /**

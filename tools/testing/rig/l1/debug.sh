@@ -111,12 +111,14 @@ bind_vfio "$NVME" "$OTHER_NVME" "$EDU" "$NET"
 many_devices
 pins_at_start=$(pins)
 
+swap_on
 result "selftest-begin of the kernel's runner"
 (run_selftests) >"$LOG/runner" 2>&1
 for log in /tmp/*_test; do
 	sed 's/^# //' "$log" >"$LOG/selftest-${log##*/}.tap"
 done
 check "kselftests: no pins leaked" [ "$(pins)" = "$pins_at_start" ]
+swap_off
 save_coverage
 
 built_in_guest

@@ -134,6 +134,27 @@ many_devices() {
 	export PVIOMMU_TEST_BRIDGED="$BRIDGED_EDUS"
 }
 
+swap_to() {
+	mkswap "$1" >/dev/null || fail "no swap on $1"
+	swapon "$1" || fail "no swap to $1"
+}
+
+# swap_on, swap_off: something to swap to, which is memory itself: it is there to be used, not
+# to be useful.
+swap_on() {
+	[ -b /dev/loop0 ] || modprobe loop || fail "no loop device"
+	truncate -s 64M /tmp/swap
+	swap=$(losetup -f) || fail "no loop device is free"
+	losetup "$swap" /tmp/swap || fail "no loop device"
+	swap_to "$swap"
+}
+
+swap_off() {
+	swapoff "$swap" || fail "the swap does not end"
+	losetup -d "$swap"
+	rm /tmp/swap
+}
+
 # Pages pinned for long-term DMA since boot and not released, on all processors.
 pins() {
 	echo 1 >/proc/sys/vm/stat_refresh

@@ -118,6 +118,7 @@ run_guest() {
 
 load_pviommu
 bind_vfio "$NVME" "$EDU"
+swap_on
 many_devices
 export PVIOMMU_TEST_EDU="$EDU" PVIOMMU_TEST_OTHER="$NVME"
 export PVIOMMU_TEST_MODULE="$BIN/kvm-pviommu.ko"

@@ -25,7 +25,9 @@ run_selftests() {
 load_pviommu
 bind_vfio "$NVME" "$EDU"
 many_devices
+swap_on
 run_selftests
+swap_off
 for part in guests features bounce direct network lifecycle many driverless; do
 	# shellcheck disable=SC1090
 	. "/run/rig/l1/$part.sh"

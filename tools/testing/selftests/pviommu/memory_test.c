@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "kselftest_harness.h"
 
@@ -281,17 +282,16 @@ TEST_F(slot, read_only)
 	EXPECT_FALSE(device_writes(ctx, page_iova(0), self->b));
 }
 
-/* The device keeps the old page; nothing leaks. */
+/* The page leaves, see moving_test.c; another comes in its place. */
 TEST_F(slot, memory_discarded)
 {
 	struct ctx *ctx = &self->ctx;
 
 	ASSERT_EQ(0, madvise(self->a, VM_PAGE_SIZE, MADV_DONTNEED));
 	EXPECT_FALSE(device_writes(ctx, page_iova(0), self->a));
-	EXPECT_EQ(ctx->pins + 2, pins_now());
-	/* It goes unnoticed. */
 	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
-	EXPECT_FALSE(device_writes(ctx, page_iova(0), self->a));
+	EXPECT_TRUE(device_writes(ctx, page_iova(0), self->a));
+	EXPECT_EQ(ctx->pins + 2, pins_now());
 
 	table_set(ctx, 0, 0);
 	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
@@ -306,11 +306,11 @@ TEST_F(slot, memory_unmapped)
 	struct ctx *ctx = &self->ctx;
 
 	ASSERT_EQ(0, munmap(self->a, VM_PAGE_SIZE));
-	EXPECT_EQ(ctx->pins + 2, pins_now());
-	EXPECT_TRUE(edu_write_memory(&ctx->edu, page_iova(0), EDU_DMA_MAX));
+	while (pinned(ctx) > 1)
+		usleep(1000);
+	EXPECT_EQ(ctx->pins + 1, pins_now());
 	table_set(ctx, 0, 0);
 	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
-	EXPECT_EQ(ctx->pins + 1, pins_now());
 	table_set(ctx, 0, slot_entry(0, RW));
 	EXPECT_EQ(PVIOMMU_RC_NO_RAM, hc_sync(ctx, 0, 1));
 }

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory that the VMM discards or exchanges: its pages leave the apertures.
+ *
+ * What is pinned is neither swapped, nor migrated, nor merged. But a VMM may discard it
+ * (madvise(), a hole in a file, munmap()), for a balloon, or because the guest has reported
+ * it as free. The guest gets another page there when it next touches it, and its devices
+ * would go on with the old one. An MMU notifier tells.
+ *
+ * It does not tell what has become of a page: reclaim and khugepaged announce all that they
+ * are about to try, and then leave alone what is pinned. So there are two steps:
+ *
+ *   before	an idle entry of a direct table, whose page nobody uses, is claimed then and
+ *		there, as reclaim does. The guest cannot use it again without a SYNC. That has
+ *		to be before the VMM's call returns, when the guest may come to know.
+ *   after	the frame is suspect. A worker looks what is behind the suspect frames that
+ *		are mapped, and takes out those where that has changed, with what was claimed.
+ *		A SYNC of a page that is mapped looks, too: see pviommu_generation().
+ *
+ * A notifier may be called under any lock that memory management has, so nothing but
+ * pviommu_aperture::leaves_lock and kvm->srcu is taken, and nothing that waits.
+ */
+#include <kunit/visibility.h>
+#include <linux/bitmap.h>
+#include <linux/delay.h>
+#include <linux/hash.h>
+#include <linux/interval_tree.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/workqueue.h>
+
+#include "pviommu.h"
+#include "remove.h"
+#include "shadow.h"
+#include "table.h"
+
+/* As many frames are suspect together. */
+#define SUSPECT_SHIFT	4
+#define SUSPECT_BITS	ilog2(PVIOMMU_SUSPECTS)
+
+/*
+ * While a page is being tried for migration it is not to be found. A pinned one is back at
+ * once; so often are those of a leaf looked for, a millisecond apart.
+ */
+#define TRIES		50
+
+static unsigned int suspect_bit(gfn_t gfn)
+{
+	return hash_64(gfn >> SUSPECT_SHIFT, SUSPECT_BITS);
+}
+
+/* Claim those of @n entries from @table on that are idle, and of the frames from @gfn on. */
+static bool claim(__le64 *table, unsigned int n, gfn_t gfn)
+{
+	bool claimed = false;
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		__le64 entry = READ_ONCE(table[i]);
+		u64 value = le64_to_cpu(entry);
+
+		if (entry_gfn(value) == gfn + i && pviommu_entry_is_idle(value) &&
+		    cmpxchg(&table[i], entry, 0) == entry)
+			claimed = true;
+	}
+	return claimed;
+}
+
+static void claim_frames(struct pviommu_aperture *ap, gfn_t gfn, u64 n)
+{
+	gfn_t base = gpa_to_gfn(ap->base);
+	u64 from = max(gfn, base), to = min(gfn + n, base + ap->npages);
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at;
+
+	if (from >= to)
+		return;
+	from -= base;
+	to -= base;
+	rcu_read_lock();
+	xa_for_each_range(&ap->shadow, at, leaf, from / LEAF_ENTRIES,
+			  (to - 1) / LEAF_ENTRIES) {
+		u64 first = max_t(u64, from, (u64)at * LEAF_ENTRIES);
+		u64 last = min_t(u64, to, ((u64)at + 1) * LEAF_ENTRIES);
+
+		spin_lock(&ap->leaves_lock);
+		/* It may have been freed since. */
+		leaf = xa_load(&ap->shadow, at);
+		if (leaf && leaf->page &&
+		    claim((__le64 *)page_address(leaf->page) + first % LEAF_ENTRIES,
+			  last - first, base + first))
+			WRITE_ONCE(leaf->claimed, true);
+		spin_unlock(&ap->leaves_lock);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * pviommu_moved_before() - frames are about to be discarded, or not
+ * @vm: the pviommu
+ * @gfn: first frame
+ * @n: frames
+ *
+ * Context: any that does not hold pviommu_aperture::leaves_lock; does not sleep.
+ */
+void pviommu_moved_before(struct pviommu_vm *vm, gfn_t gfn, u64 n)
+{
+	struct pviommu_aperture *ap;
+	u32 id;
+
+	atomic64_inc(&vm->moves);
+	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++) {
+		/* IOVAs are frames there: in other tables nothing is idle. */
+		if (READ_ONCE(ap->direct))
+			claim_frames(ap, gfn, n);
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_moved_before);
+
+/**
+ * pviommu_moved_after() - whatever was to be done to frames has been done
+ * @vm: the pviommu
+ * @gfn: first frame
+ * @n: frames
+ *
+ * Context: any; does not sleep.
+ */
+void pviommu_moved_after(struct pviommu_vm *vm, gfn_t gfn, u64 n)
+{
+	gfn_t at, end = gfn + n;
+
+	atomic64_inc(&vm->moves);
+	if ((n >> SUSPECT_SHIFT) >= PVIOMMU_SUSPECTS) {
+		bitmap_fill(vm->suspects, PVIOMMU_SUSPECTS);
+		return;
+	}
+	for (at = round_down(gfn, 1 << SUSPECT_SHIFT); at < end;
+	     at += 1 << SUSPECT_SHIFT)
+		set_bit(suspect_bit(at), vm->suspects);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_moved_after);
+
+/* What is in the VMM at @hva; NULL if nothing is, which nobody waits for. */
+static struct page *look(struct mm_struct *mm, unsigned long hva)
+{
+	struct page *page;
+	long got;
+
+	mmap_read_lock(mm);
+	got = pviommu_look_at_page(mm, hva, &page);
+	mmap_read_unlock(mm);
+	return got == 1 ? page : NULL;
+}
+
+/* Is @shadow's page still the one behind its frame? */
+static bool is_behind(struct pviommu_aperture *ap, struct mm_struct *mm,
+		      const struct pviommu_shadow *shadow, unsigned int *tries)
+{
+	gfn_t gfn = entry_gfn(shadow->entry);
+	struct page *page;
+	s32 rc;
+
+	rc = pviommu_ram_at(ap->vm->kvm, &ap->data_ram, gfn);
+	/* The memslot is being changed: a SYNC will find out. */
+	if (rc)
+		return rc == PVIOMMU_RC_RETRY;
+	while (!(page = look(mm, pviommu_ram_hva(&ap->data_ram, gfn)))) {
+		if (!*tries)
+			return false;
+		--*tries;
+		usleep_range(1000, 2000);
+	}
+	put_page(page);
+	return page == shadow->page;
+}
+
+/* Is nobody using an entry of a direct table? What has become of its page is known then. */
+static bool is_unused(const struct pviommu_shadow_leaf *leaf, unsigned int i)
+{
+	const __le64 *table;
+
+	if (!leaf->page)
+		return false;
+	table = page_address(leaf->page);
+	return !(le64_to_cpu(READ_ONCE(table[i])) & PVIOMMU_ENTRY_USES);
+}
+
+/* Marks in @gone what has to go of a leaf. */
+static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
+				 struct pviommu_shadow_leaf *leaf, bool claimed,
+				 const unsigned long *suspects,
+				 unsigned long *gone)
+{
+	const __le64 *table = leaf->page ? page_address(leaf->page) : NULL;
+	unsigned int tries = TRIES;
+	unsigned int i, n = 0;
+
+	bitmap_zero(gone, LEAF_ENTRIES);
+	for (i = 0; i < LEAF_ENTRIES; i++) {
+		const struct pviommu_shadow *shadow = &leaf->entries[i];
+
+		if (!shadow->entry)
+			continue;
+		if (claimed && !READ_ONCE(table[i]))
+			__set_bit(i, gone);
+		else if (test_bit(suspect_bit(entry_gfn(shadow->entry)), suspects) &&
+			 !is_unused(leaf, i) && !is_behind(ap, mm, shadow, &tries))
+			__set_bit(i, gone);
+		else
+			continue;
+		n++;
+	}
+	return n;
+}
+
+static void check_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
+		       struct pviommu_shadow_leaf *leaf,
+		       const unsigned long *suspects)
+{
+	u64 first = (u64)leaf->at * LEAF_ENTRIES;
+	DECLARE_BITMAP(gone, LEAF_ENTRIES);
+	bool claimed = xchg(&leaf->claimed, false);
+	struct pviommu_removal removal;
+	unsigned int from, to;
+
+	if (!look_at_leaf(ap, mm, leaf, claimed, suspects, gone))
+		return;
+	pviommu_removal_init(&removal, 1);
+	if (leaf->large) {
+		pviommu_removal_clear(ap, &removal, leaf, first, LEAF_ENTRIES);
+	} else {
+		for_each_set_bitrange(from, to, gone, LEAF_ENTRIES)
+			pviommu_removal_clear(ap, &removal, leaf, first + from,
+					      to - from);
+	}
+	if (!pviommu_removal_flush(ap, &removal))
+		return;
+	ap->stats.moved += pviommu_removal_unpin(ap, &removal, leaf, first,
+						 LEAF_ENTRIES) ?
+			   removal.unpinned : 0;
+	pviommu_removal_end(ap, &removal);
+	if (claimed &&
+	    pviommu_dirty_mark(ap->vm->kvm, gpa_to_gfn(leaf->table), 1))
+		atomic64_inc(&ap->vm->dirty_lost);
+}
+
+static void check_aperture(struct pviommu_aperture *ap, struct mm_struct *mm,
+			   const unsigned long *suspects)
+{
+	struct pviommu_shadow_leaf *leaf;
+	unsigned long at = 0;
+	int idx;
+
+	do {
+		mutex_lock(&ap->lock);
+		idx = srcu_read_lock(&ap->vm->kvm->srcu);
+		leaf = xa_find(&ap->shadow, &at, ULONG_MAX, XA_PRESENT);
+		if (leaf && leaf->nr)
+			check_leaf(ap, mm, leaf, suspects);
+		srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+		mutex_unlock(&ap->lock);
+		cond_resched();
+	} while (leaf && ++at);
+}
+
+/**
+ * pviommu_moved_check() - take out what has changed
+ * @vm: the pviommu
+ *
+ * Context: any thread without a VMM's locks; sleeps.
+ */
+void pviommu_moved_check(struct pviommu_vm *vm)
+{
+	DECLARE_BITMAP(suspects, PVIOMMU_SUSPECTS);
+	struct mm_struct *mm = vm->kvm->mm;
+	struct pviommu_aperture *ap;
+	unsigned int i;
+	u32 id;
+
+	/* A VMM that has none any more is about to close the file. */
+	if (!mmget_not_zero(mm))
+		return;
+	for (i = 0; i < BITS_TO_LONGS(PVIOMMU_SUSPECTS); i++)
+		suspects[i] = xchg(&vm->suspects[i], 0);
+	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
+		check_aperture(ap, mm, suspects);
+	mmput(mm);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_moved_check);
+
+static void moved_work(struct work_struct *work)
+{
+	pviommu_moved_check(container_of(work, struct pviommu_vm, moved));
+}
+
+/* For the frames of each memslot that has a part of a range. */
+static void for_frames(struct pviommu_vm *vm, const struct mmu_notifier_range *range,
+		       void (*function)(struct pviommu_vm *vm, gfn_t gfn, u64 n))
+{
+	unsigned long last = range->end - 1;
+	struct interval_tree_node *node;
+	struct kvm_memslots *slots;
+	int idx;
+
+	idx = srcu_read_lock(&vm->kvm->srcu);
+	slots = kvm_memslots(vm->kvm);
+	for (node = interval_tree_iter_first(&slots->hva_tree, range->start, last);
+	     node; node = interval_tree_iter_next(node, range->start, last)) {
+		struct kvm_memory_slot *slot =
+			container_of(node, struct kvm_memory_slot,
+				     hva_node[slots->node_idx]);
+		unsigned long from = max(range->start, slot->userspace_addr);
+		unsigned long to = min(range->end, slot->userspace_addr +
+				       (slot->npages << PAGE_SHIFT));
+		gfn_t gfn = hva_to_gfn_memslot(from, slot);
+
+		function(vm, gfn, hva_to_gfn_memslot(to + PAGE_SIZE - 1, slot) - gfn);
+	}
+	srcu_read_unlock(&vm->kvm->srcu, idx);
+}
+
+static int invalidate_begins(struct mmu_notifier *notifier,
+			     const struct mmu_notifier_range *range)
+{
+	for_frames(container_of(notifier, struct pviommu_vm, notifier), range,
+		   pviommu_moved_before);
+	return 0;
+}
+
+static void invalidate_ends(struct mmu_notifier *notifier,
+			    const struct mmu_notifier_range *range)
+{
+	struct pviommu_vm *vm = container_of(notifier, struct pviommu_vm, notifier);
+
+	for_frames(vm, range, pviommu_moved_after);
+	pviommu_queue_work(&vm->moved);
+}
+
+static const struct mmu_notifier_ops notifier_ops = {
+	.invalidate_range_start	= invalidate_begins,
+	.invalidate_range_end	= invalidate_ends,
+};
+
+/**
+ * pviommu_moved_start() - be told what becomes of a VM's memory
+ * @vm: bound
+ *
+ * Context: takes the mmap_lock.
+ * Return: 0 or an error.
+ */
+int pviommu_moved_start(struct pviommu_vm *vm)
+{
+	int ret;
+
+	INIT_WORK(&vm->moved, moved_work);
+	vm->notifier.ops = &notifier_ops;
+	ret = mmu_notifier_register(&vm->notifier, vm->kvm->mm);
+	vm->notified = !ret;
+	return ret;
+}
+
+/**
+ * pviommu_moved_stop() - undo pviommu_moved_start(), if it was called
+ * @vm: without users
+ *
+ * Context: sleeps; under no lock of the VM's.
+ */
+void pviommu_moved_stop(struct pviommu_vm *vm)
+{
+	if (!vm->notified)
+		return;
+	mmu_notifier_unregister(&vm->notifier, vm->kvm->mm);
+	cancel_work_sync(&vm->moved);
+}
