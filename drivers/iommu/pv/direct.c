@@ -43,13 +43,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 
-#include "pviommu.h"
-
-/* Our own bits. */
-#define REFERENCED	BIT_ULL(61)
-#define SYNCED		BIT_ULL(62)
-static_assert((REFERENCED | SYNCED) ==
-	      (PVIOMMU_ENTRY_GUEST & ~PVIOMMU_ENTRY_USES));
+#include "direct.h"
 
 #define ACCESS		(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
 
@@ -66,77 +60,16 @@ module_param(idle_seconds, uint, 0644);
 MODULE_PARM_DESC(idle_seconds,
 		 "Mode direct: seconds after which pages that are not used leave the aperture; 0: never (default 60)");
 
-static u64 load(const __le64 *entry)
-{
-	return le64_to_cpu(READ_ONCE(*entry));
-}
-
-/* Fully ordered if it succeeds; if not, @old is what is there. */
-static bool exchange(__le64 *entry, u64 *old, u64 new)
-{
-	__le64 expected = cpu_to_le64(*old);
-
-	if (try_cmpxchg(entry, &expected, cpu_to_le64(new)))
-		return true;
-	*old = le64_to_cpu(expected);
-	return false;
-}
-
-static bool is_full(u64 entry)
-{
-	return (entry & PVIOMMU_ENTRY_USES) == PVIOMMU_ENTRY_USES;
-}
-
 /* Can the host have taken it, or may we? */
 static bool is_idle(u64 entry)
 {
-	return entry & SYNCED && !(entry & PVIOMMU_ENTRY_USES);
-}
-
-static inline __le64 *entry_of(const struct pviommu_direct *direct, u64 page)
-{
-	__le64 *leaf = pviommu_table_leaf(&direct->domain->table,
-					  page / PVIOMMU_ENTRIES_PER_LEAF);
-
-	return leaf ? leaf + page % PVIOMMU_ENTRIES_PER_LEAF : NULL;
-}
-
-/* One use less. False if there is none. */
-static inline bool put(__le64 *entry)
-{
-	u64 old = load(entry), new;
-
-	do {
-		if (unlikely(!(old & PVIOMMU_ENTRY_USES)))
-			return false;
-		new = old - PVIOMMU_ENTRY_USE;
-		if (unlikely(!(new & (PVIOMMU_ENTRY_USES | SYNCED))))
-			new = 0;
-	} while (unlikely(!exchange(entry, &old, new)));
-	return true;
+	return entry & DIRECT_SYNCED && !(entry & PVIOMMU_ENTRY_USES);
 }
 
 static void put_pages(struct pviommu_direct *direct, u64 first, u64 count)
 {
 	while (count--)
-		put(entry_of(direct, first++));
-}
-
-/* One use more of a page that the host has. False if it has not, or there are too many. */
-static inline bool get_again(const struct pviommu_direct *direct, u64 page)
-{
-	__le64 *entry = entry_of(direct, page);
-	u64 old;
-
-	if (unlikely(!entry))
-		return false;
-	old = load(entry);
-	do {
-		if (unlikely(!(old & SYNCED) || is_full(old)))
-			return false;
-	} while (unlikely(!exchange(entry, &old,
-				    (old + PVIOMMU_ENTRY_USE) | REFERENCED)));
-	return true;
+		direct_put(direct_entry(direct, first++));
 }
 
 /*
@@ -151,32 +84,33 @@ static int get(struct pviommu_direct *direct, u64 page)
 
 	if (!entry)
 		return -ENOMEM;
-	old = load(entry);
+	old = direct_load(entry);
 	do {
-		if (is_full(old))
+		if (direct_is_full(old))
 			return -EBUSY;
 		/* What is used once only shall not outlive what is used often. */
-		new = old ? old | REFERENCED :
+		new = old ? old | DIRECT_REFERENCED :
 			    ((page << PVIOMMU_PAGE_SHIFT) +
 			     direct->domain->aperture->base) | ACCESS;
 		new += PVIOMMU_ENTRY_USE;
-	} while (!exchange(entry, &old, new));
+	} while (!direct_exchange(entry, &old, new));
 	if (!old) {
 		atomic_long_inc(&direct->entered);
 		if (page < READ_ONCE(direct->hand))
 			atomic_long_inc(&direct->behind);
 	}
-	return !(old & SYNCED);
+	return !(old & DIRECT_SYNCED);
 }
 
 /* The host has these pages, and each has a use. */
 static void set_synced(struct pviommu_direct *direct, u64 first, u64 count)
 {
 	for (; count; first++, count--) {
-		__le64 *entry = entry_of(direct, first);
-		u64 old = load(entry);
+		__le64 *entry = direct_entry(direct, first);
+		u64 old = direct_load(entry);
 
-		while (!(old & SYNCED) && !exchange(entry, &old, old | SYNCED))
+		while (!(old & DIRECT_SYNCED) &&
+		       !direct_exchange(entry, &old, old | DIRECT_SYNCED))
 			;
 	}
 }
@@ -201,15 +135,15 @@ static bool look_at(struct pviommu_direct *direct, struct search *search,
 {
 	struct pviommu_range *last = &direct->domain->ranges[search->nr];
 	bool joins = search->nr && last[-1].first + last[-1].count == direct->hand;
-	u64 old = load(entry);
+	u64 old = direct_load(entry);
 
 	if (!old)
 		return true;
 	direct->seen++;
 	if (!is_idle(old))
 		return true;
-	if (old & REFERENCED) {
-		exchange(entry, &old, old & ~REFERENCED);
+	if (old & DIRECT_REFERENCED) {
+		direct_exchange(entry, &old, old & ~DIRECT_REFERENCED);
 		return true;
 	}
 	if (!joins && search->nr == MAX_RANGES) {
@@ -217,7 +151,7 @@ static bool look_at(struct pviommu_direct *direct, struct search *search,
 		return false;
 	}
 	/* It was used this very moment. */
-	if (!exchange(entry, &old, 0))
+	if (!direct_exchange(entry, &old, 0))
 		return true;
 	direct->seen--;
 	search->cleared++;
@@ -330,9 +264,18 @@ static int sync(struct pviommu_direct *direct, u64 first, u64 count)
 	return ret;
 }
 
-/* The same, for all but the first @at pages, which have their use already. */
-static noinline int map_rest(struct pviommu_direct *direct, u64 first, u64 count,
-			     u64 at)
+/**
+ * pviommu_direct_map_rest() - the rest of pviommu_direct_map()
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages
+ * @at: of these, the first that have their use already
+ *
+ * Context: Any.
+ * Return: as pviommu_direct_map().
+ */
+int pviommu_direct_map_rest(struct pviommu_direct *direct, u64 first, u64 count,
+			    u64 at)
 {
 	u64 unsynced = 0;
 	int ret = 0, err;
@@ -368,68 +311,7 @@ static noinline int map_rest(struct pviommu_direct *direct, u64 first, u64 count
 	}
 	return ret;
 }
-
-/**
- * pviommu_direct_map() - map pages of RAM where they are
- * @direct: of the aperture
- * @first: first window page
- * @count: pages; all of them in the window
- *
- * Context: Any.
- * Return: 0, or an error, and nothing is mapped: -ENOMEM if it may work later.
- */
-int pviommu_direct_map(struct pviommu_direct *direct, u64 first, u64 count)
-{
-	u64 at;
-
-	for (at = 0; at < count; at++) {
-		if (unlikely(!get_again(direct, first + at)))
-			return map_rest(direct, first, count, at);
-	}
-	return 0;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_map);
-
-/**
- * pviommu_direct_unmap() - undo pviommu_direct_map()
- * @direct: of the aperture
- * @first: first window page
- * @count: pages
- *
- * The device can reach them until they are evicted.
- *
- * Context: Any.
- * Return: false if some of them were not mapped.
- */
-bool pviommu_direct_unmap(struct pviommu_direct *direct, u64 first, u64 count)
-{
-	bool good = true;
-
-	for (; count; first++, count--) {
-		__le64 *entry = entry_of(direct, first);
-
-		good &= entry && put(entry);
-	}
-	return good;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_unmap);
-
-/**
- * pviommu_direct_has() - is a page mapped where it is?
- * @direct: of the aperture
- * @page: window page
- *
- * Context: Any.
- * Return: whether it is; not if it is mapped as another page.
- */
-bool pviommu_direct_has(const struct pviommu_direct *direct, u64 page)
-{
-	const __le64 *entry = entry_of(direct, page);
-	u64 gpa = direct->domain->aperture->base + (page << PVIOMMU_PAGE_SHIFT);
-
-	return entry && (load(entry) & PVIOMMU_ENTRY_GFN) == gpa;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_has);
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_map_rest);
 
 static void direct_age(struct work_struct *work)
 {
@@ -467,6 +349,9 @@ struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 	if (!direct)
 		return NULL;
 	direct->domain = domain;
+	direct->directory = domain->table.directory;
+	direct->first_iova = domain->domain.geometry.aperture_start;
+	direct->last_iova = domain->domain.geometry.aperture_end;
 	direct->batch = clamp(most / 16, 1UL, BATCH);
 	direct->most = most - direct->batch;
 	INIT_DELAYED_WORK(&direct->age, direct_age);

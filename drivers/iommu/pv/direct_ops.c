@@ -16,7 +16,7 @@
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 
-#include "pviommu.h"
+#include "direct.h"
 
 /* Each aperture has these operations for itself: so it is found where they are. */
 static struct pviommu_mapper *mapper_of(struct device *dev)
@@ -28,46 +28,39 @@ static struct pviommu_mapper *mapper_of(struct device *dev)
 	return smp_load_acquire(&aperture->mapper);
 }
 
-static u64 window_page(const struct pviommu_direct *direct, u64 addr)
+static inline u64 window_page(const struct pviommu_direct *direct, u64 addr)
 {
-	return (addr - direct->domain->aperture->base) >> PVIOMMU_PAGE_SHIFT;
+	return (addr - direct->first_iova) >> PVIOMMU_PAGE_SHIFT;
 }
 
-static u64 nr_pages(u64 addr, size_t size)
+static inline u64 nr_pages(u64 addr, size_t size)
 {
-	return ((addr & ~PAGE_MASK) + size + PVIOMMU_PAGE_SIZE - 1) >>
+	return (offset_in_page(addr) + size + PVIOMMU_PAGE_SIZE - 1) >>
 	       PVIOMMU_PAGE_SHIFT;
 }
 
-static bool reaches(const struct pviommu_direct *direct, phys_addr_t paddr,
-		    size_t size, u64 limit)
+static inline bool in_window(const struct pviommu_direct *direct, u64 addr,
+			     size_t size)
 {
-	const struct iommu_domain_geometry *window =
-		&direct->domain->domain.geometry;
-	u64 last = paddr + size - 1;
-
-	return paddr >= window->aperture_start && last <= window->aperture_end &&
-	       last <= limit;
+	return addr >= direct->first_iova && addr + size - 1 <= direct->last_iova;
 }
 
-static dma_addr_t map_phys(struct device *dev, struct pviommu_mapper *mapper,
-			   phys_addr_t paddr, size_t size,
-			   enum dma_data_direction dir, u64 limit,
-			   unsigned long attrs)
+/*
+ * What is not mapped where it is, since @ret: too many users, a hole, memory that cannot be
+ * written, or out of reach.
+ */
+static noinline dma_addr_t map_elsewhere(struct device *dev,
+					 struct pviommu_mapper *mapper,
+					 phys_addr_t paddr, size_t size,
+					 enum dma_data_direction dir, u64 limit,
+					 unsigned long attrs, int ret)
 {
-	struct pviommu_direct *direct = mapper->direct;
 	dma_addr_t addr = DMA_MAPPING_ERROR;
-	int ret = 1;
 
-	if (likely(reaches(direct, paddr, size, limit)))
-		ret = pviommu_direct_map(direct, window_page(direct, paddr),
-					 nr_pages(paddr, size));
-	if (likely(!ret))
-		return paddr;
-	/* Too many users, a hole, memory that cannot be written: as another page. */
 	while (ret != -ENOMEM) {
 		addr = pviommu_mapper_map(mapper, paddr, size, dir, limit);
-		if (addr != DMA_MAPPING_ERROR || !pviommu_direct_evict(direct))
+		if (addr != DMA_MAPPING_ERROR ||
+		    !pviommu_direct_evict(mapper->direct))
 			break;
 	}
 	if (addr == DMA_MAPPING_ERROR && !(attrs & DMA_ATTR_NO_WARN))
@@ -76,22 +69,44 @@ static dma_addr_t map_phys(struct device *dev, struct pviommu_mapper *mapper,
 	return addr;
 }
 
-static void unmap(struct device *dev, struct pviommu_mapper *mapper,
-		  dma_addr_t addr, size_t size)
+static __always_inline dma_addr_t
+map_phys(struct device *dev, struct pviommu_mapper *mapper, phys_addr_t paddr,
+	 size_t size, enum dma_data_direction dir, u64 limit, unsigned long attrs)
 {
 	struct pviommu_direct *direct = mapper->direct;
-	u64 page = window_page(direct, addr);
+	int ret = -ERANGE;
 
-	if (unlikely(!reaches(direct, addr, size, U64_MAX))) {
-		dev_err_ratelimited(dev, "pviommu: its driver unmaps %pad, which is not mapped\n",
-				    &addr);
-	} else if (unlikely(!pviommu_direct_has(direct, page))) {
+	if (likely(in_window(direct, paddr, size) && paddr + size - 1 <= limit))
+		ret = pviommu_direct_map(direct, window_page(direct, paddr),
+					 nr_pages(paddr, size));
+	if (likely(!ret))
+		return paddr;
+	return map_elsewhere(dev, mapper, paddr, size, dir, limit, attrs, ret);
+}
+
+static noinline void unmap_elsewhere(struct device *dev,
+				     struct pviommu_mapper *mapper,
+				     dma_addr_t addr, size_t size, int ret)
+{
+	if (ret == -ENOENT)
 		pviommu_mapper_unmap(mapper, addr, size);
-	} else if (unlikely(!pviommu_direct_unmap(direct, page,
-						  nr_pages(addr, size)))) {
+	else
 		dev_err_ratelimited(dev, "pviommu: its driver unmaps %pad, which is not mapped\n",
 				    &addr);
-	}
+}
+
+static __always_inline void unmap(struct device *dev,
+				  struct pviommu_mapper *mapper, dma_addr_t addr,
+				  size_t size)
+{
+	struct pviommu_direct *direct = mapper->direct;
+	int ret = -ERANGE;
+
+	if (likely(in_window(direct, addr, size)))
+		ret = pviommu_direct_unmap(direct, window_page(direct, addr),
+					   nr_pages(addr, size));
+	if (unlikely(ret))
+		unmap_elsewhere(dev, mapper, addr, size, ret);
 }
 
 static dma_addr_t direct_map_page(struct device *dev, struct page *page,

@@ -224,37 +224,12 @@ void pviommu_pool_unmap(struct pviommu_pool *pool, u64 iova);
 void *pviommu_pool_alloc(struct pviommu_pool *pool, size_t size, u64 limit,
 			 dma_addr_t *iova);
 
-/**
- * struct pviommu_direct - pages of RAM that are mapped where they are; see direct.c
- * @domain: what the aperture follows
- * @most: pages beyond which some are evicted
- * @batch: how many then
- * @entered: pages that the host has, about
- * @evicted: pages that were
- * @hand: window page that is looked at next; written under the domain's flush_lock
- * @seen: pages that it has come by in this lap; under the domain's flush_lock
- * @behind: pages that were entered where it has been in this lap
- * @age: evicts what was not used for long
- */
-struct pviommu_direct {
-	struct pviommu_domain *domain;
-	long most;
-	unsigned long batch;
-	atomic_long_t entered;
-	atomic_long_t evicted;
-	u64 hand;
-	long seen;
-	atomic_long_t behind;
-	struct delayed_work age;
-};
+/* direct.h */
+struct pviommu_direct;
 
 struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 					     u64 most);
 void pviommu_direct_destroy(struct pviommu_direct *direct);
-int pviommu_direct_map(struct pviommu_direct *direct, u64 first, u64 count);
-bool pviommu_direct_unmap(struct pviommu_direct *direct, u64 first, u64 count);
-unsigned long pviommu_direct_evict(struct pviommu_direct *direct);
-bool pviommu_direct_has(const struct pviommu_direct *direct, u64 page);
 void pviommu_direct_show(const struct pviommu_direct *direct, struct seq_file *seq);
 
 /**

@@ -4,6 +4,7 @@
  */
 #include <kunit/test.h>
 
+#include "direct.h"
 #include "fixture.h"
 
 #define WINDOW_PAGES	1200UL
@@ -11,8 +12,7 @@
 
 #define RW_ENTRY	(PVIOMMU_ENTRY_READ | PVIOMMU_ENTRY_WRITE)
 #define USE		PVIOMMU_ENTRY_USE
-#define REFERENCED	BIT_ULL(61)
-#define SYNCED		BIT_ULL(62)
+#define SYNCED		DIRECT_SYNCED
 
 struct direct_test {
 	struct pviommu_domain *domain;
@@ -67,7 +67,7 @@ static struct pviommu_direct *start(struct kunit *test, u64 budget)
 /* Without what tells when it was last used. */
 static u64 entry(struct kunit *test, u64 page)
 {
-	return fake_host_entry(fixture_host(test), 0, page) & ~REFERENCED;
+	return fake_host_entry(fixture_host(test), 0, page) & ~DIRECT_REFERENCED;
 }
 
 static u64 expected(u64 page, u64 bits)
@@ -88,12 +88,11 @@ static void direct_stays_when_unmapped(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pviommu_direct_map(direct, 5, 1), 0);
 	fake_host_expect(test, host, "map:0[5+1]=1");
 	KUNIT_EXPECT_EQ(test, entry(test, 5), expected(5, SYNCED | USE));
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_has(direct, 5));
 
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 5, 1));
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 5, 1), 0);
 	KUNIT_EXPECT_EQ(test, entry(test, 5), expected(5, SYNCED));
 	KUNIT_EXPECT_EQ(test, pviommu_direct_map(direct, 5, 1), 0);
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 5, 1));
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 5, 1), 0);
 	fake_host_expect(test, host, "");
 	KUNIT_EXPECT_EQ(test, nr_mapped(test), 1);
 }
@@ -113,8 +112,8 @@ static void direct_range(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, entry(test, page),
 				expected(page, SYNCED |
 					       (page == 514 ? 2 : 1) * USE));
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 510, 8));
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 514, 1));
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 510, 8), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 514, 1), 0);
 }
 
 static void direct_counts_users(struct kunit *test)
@@ -131,9 +130,9 @@ static void direct_counts_users(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, entry(test, 0), expected(0, SYNCED | 511 * USE));
 	KUNIT_EXPECT_EQ(test, fake_host_reclaim(host, 0), 0);
 	for (i = 0; i < 511; i++)
-		KUNIT_ASSERT_TRUE(test, pviommu_direct_unmap(direct, 0, 1));
-	KUNIT_EXPECT_FALSE(test, pviommu_direct_unmap(direct, 0, 1));
-	KUNIT_EXPECT_FALSE(test, pviommu_direct_unmap(direct, 700, 1));
+		KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 0, 1), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 0, 1), -EINVAL);
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 700, 1), -ENOENT);
 	KUNIT_EXPECT_EQ(test, entry(test, 0), expected(0, SYNCED));
 }
 
@@ -143,8 +142,8 @@ static void direct_host_takes_it(struct kunit *test)
 	struct fake_host *host = fixture_host(test);
 
 	KUNIT_EXPECT_EQ(test, pviommu_direct_map(direct, 0, 3), 0);
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 0, 1));
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 2, 1));
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 0, 1), 0);
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 2, 1), 0);
 	KUNIT_EXPECT_EQ(test, fake_host_reclaim(host, 0), 2);
 	KUNIT_EXPECT_EQ(test, entry(test, 0), 0);
 	KUNIT_EXPECT_EQ(test, entry(test, 1), expected(1, SYNCED | USE));
@@ -165,7 +164,7 @@ static void direct_stays_below_budget(struct kunit *test)
 	for (page = 0; page < 10 * SMALL_BUDGET; page++) {
 		KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, page, 1), 0);
 		KUNIT_ASSERT_LE(test, nr_mapped(test), SMALL_BUDGET);
-		KUNIT_ASSERT_TRUE(test, pviommu_direct_unmap(direct, page, 1));
+		KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, page, 1), 0);
 	}
 	KUNIT_EXPECT_EQ(test, host->nr_calls[FAKE_MAP], 10 * SMALL_BUDGET);
 	/* In batches. */
@@ -183,13 +182,13 @@ static void direct_second_chance(struct kunit *test)
 	u64 page;
 
 	KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 3, 1), 0);
-	KUNIT_ASSERT_TRUE(test, pviommu_direct_unmap(direct, 3, 1));
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 3, 1), 0);
 	for (page = 100; page < 100 + 4 * SMALL_BUDGET; page++) {
 		KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, page, 1), 0);
-		KUNIT_ASSERT_TRUE(test, pviommu_direct_unmap(direct, page, 1));
+		KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, page, 1), 0);
 		fake_host_forget(host);
 		KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 3, 1), 0);
-		KUNIT_ASSERT_TRUE(test, pviommu_direct_unmap(direct, 3, 1));
+		KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 3, 1), 0);
 		KUNIT_ASSERT_EQ(test, host->nr_calls[FAKE_MAP], 0);
 	}
 }
@@ -203,7 +202,7 @@ static void direct_no_room(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pviommu_direct_map(direct, 100, 2), -ENOMEM);
 	KUNIT_EXPECT_EQ(test, entry(test, 100), 0);
 	KUNIT_EXPECT_EQ(test, nr_mapped(test), SMALL_BUDGET);
-	KUNIT_EXPECT_TRUE(test, pviommu_direct_unmap(direct, 0, 2));
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 0, 2), 0);
 	KUNIT_EXPECT_EQ(test, pviommu_direct_map(direct, 100, 2), 0);
 }
 

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Mode direct: its entries, and what mapping and unmapping takes when there is nothing to
+ * be told to the host. That is in a header since it has to cost as little as it would without
+ * an IOMMU. See direct.c.
+ */
+#ifndef _PVIOMMU_DIRECT_H
+#define _PVIOMMU_DIRECT_H
+
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/io.h>
+#include <linux/workqueue.h>
+
+#include "pviommu.h"
+
+/* The driver's own bits in an entry. */
+#define DIRECT_REFERENCED	BIT_ULL(61)
+#define DIRECT_SYNCED		BIT_ULL(62)
+static_assert((DIRECT_REFERENCED | DIRECT_SYNCED) ==
+	      (PVIOMMU_ENTRY_GUEST & ~PVIOMMU_ENTRY_USES));
+
+/**
+ * struct pviommu_direct - pages of RAM that are mapped where they are
+ * @domain: what the aperture follows
+ * @directory: of its table
+ * @first_iova: of the window
+ * @last_iova: of the window, inclusive
+ * @most: pages beyond which some are evicted
+ * @batch: how many then
+ * @entered: pages that the host has, about
+ * @evicted: pages that were
+ * @hand: window page that is looked at next; written under the domain's flush_lock
+ * @seen: pages that it has come by in this lap; under the domain's flush_lock
+ * @behind: pages that were entered where it has been in this lap
+ * @age: evicts what was not used for long
+ */
+struct pviommu_direct {
+	struct pviommu_domain *domain;
+	const __le64 *directory;
+	u64 first_iova;
+	u64 last_iova;
+	long most;
+	unsigned long batch;
+	atomic_long_t entered;
+	atomic_long_t evicted;
+	u64 hand;
+	long seen;
+	atomic_long_t behind;
+	struct delayed_work age;
+};
+
+int pviommu_direct_map_rest(struct pviommu_direct *direct, u64 first, u64 count,
+			    u64 at);
+unsigned long pviommu_direct_evict(struct pviommu_direct *direct);
+
+/* NULL if there is no leaf yet. */
+static inline __le64 *direct_entry(const struct pviommu_direct *direct, u64 page)
+{
+	u64 gpa = le64_to_cpu(READ_ONCE(direct->directory[page /
+							  PVIOMMU_ENTRIES_PER_LEAF]));
+
+	return likely(gpa) ? (__le64 *)phys_to_virt(gpa) +
+			     page % PVIOMMU_ENTRIES_PER_LEAF : NULL;
+}
+
+static inline u64 direct_load(const __le64 *entry)
+{
+	return le64_to_cpu(READ_ONCE(*entry));
+}
+
+/* Fully ordered if it succeeds; if not, @old is what is there. */
+static inline bool direct_exchange(__le64 *entry, u64 *old, u64 new)
+{
+	__le64 expected = cpu_to_le64(*old);
+
+	if (likely(try_cmpxchg(entry, &expected, cpu_to_le64(new))))
+		return true;
+	*old = le64_to_cpu(expected);
+	return false;
+}
+
+static inline bool direct_is_full(u64 entry)
+{
+	return (entry & PVIOMMU_ENTRY_USES) == PVIOMMU_ENTRY_USES;
+}
+
+/* One use more of a page that the host has. False if it has not, or there are too many. */
+static __always_inline bool direct_get_again(__le64 *entry)
+{
+	u64 old = direct_load(entry);
+
+	do {
+		if (unlikely(!(old & DIRECT_SYNCED) || direct_is_full(old)))
+			return false;
+	} while (unlikely(!direct_exchange(entry, &old,
+					   (old + PVIOMMU_ENTRY_USE) |
+					   DIRECT_REFERENCED)));
+	return true;
+}
+
+/* One use less. False if there is none. */
+static __always_inline bool direct_put(__le64 *entry)
+{
+	u64 old = direct_load(entry), new;
+
+	do {
+		if (unlikely(!(old & PVIOMMU_ENTRY_USES)))
+			return false;
+		new = old - PVIOMMU_ENTRY_USE;
+		if (unlikely(!(new & (PVIOMMU_ENTRY_USES | DIRECT_SYNCED))))
+			new = 0;
+	} while (unlikely(!direct_exchange(entry, &old, new)));
+	return true;
+}
+
+/**
+ * pviommu_direct_map() - map pages of RAM where they are
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages, at least one; all of them in the window
+ *
+ * Context: Any.
+ * Return: 0, or an error, and nothing is mapped: -ENOMEM if it may work later.
+ */
+static __always_inline int pviommu_direct_map(struct pviommu_direct *direct,
+					      u64 first, u64 count)
+{
+	__le64 *entry = direct_entry(direct, first);
+	u64 at = 0;
+
+	while (likely(entry && direct_get_again(entry))) {
+		if (likely(++at == count))
+			return 0;
+		entry = (first + at) % PVIOMMU_ENTRIES_PER_LEAF ?
+			entry + 1 : direct_entry(direct, first + at);
+	}
+	return pviommu_direct_map_rest(direct, first, count, at);
+}
+
+/**
+ * pviommu_direct_unmap() - undo pviommu_direct_map()
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages, at least one; all of them in the window
+ *
+ * The device can reach them until they are evicted.
+ *
+ * Context: Any.
+ * Return: 0; -ENOENT if the first is not mapped where it is, and then nothing was done;
+ * -EINVAL if others were not mapped.
+ */
+static __always_inline int pviommu_direct_unmap(struct pviommu_direct *direct,
+						u64 first, u64 count)
+{
+	u64 gpa = direct->first_iova + (first << PVIOMMU_PAGE_SHIFT);
+	__le64 *entry = direct_entry(direct, first);
+	bool good = true;
+	u64 at = 0;
+
+	if (unlikely(!entry ||
+		     (direct_load(entry) & PVIOMMU_ENTRY_GFN) != gpa))
+		return -ENOENT;
+	for (;;) {
+		good &= likely(entry) && direct_put(entry);
+		if (likely(++at == count))
+			return good ? 0 : -EINVAL;
+		entry = likely(entry && (first + at) % PVIOMMU_ENTRIES_PER_LEAF) ?
+			entry + 1 : direct_entry(direct, first + at);
+	}
+}
+
+#endif /* _PVIOMMU_DIRECT_H */
