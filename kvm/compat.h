@@ -45,7 +45,10 @@ static inline long pviommu_look_at_page(struct mm_struct *mm, unsigned long hva,
 	return get_user_pages_remote(mm, hva, 1, FOLL_NOFAULT, page, NULL);
 }
 
-/* NULL without memory. */
+/*
+ * NULL without memory. No seeks: what goes costs nobody any I/O to have again, so half of it
+ * goes at a time.
+ */
 static inline struct shrinker *
 pviommu_shrinker_register(typeof_member(struct shrinker, count_objects) count,
 			  typeof_member(struct shrinker, scan_objects) scan)
@@ -56,6 +59,7 @@ pviommu_shrinker_register(typeof_member(struct shrinker, count_objects) count,
 		return NULL;
 	shrinker->count_objects = count;
 	shrinker->scan_objects = scan;
+	shrinker->seeks = 0;
 	shrinker_register(shrinker);
 	return shrinker;
 }
@@ -170,7 +174,9 @@ static inline bool iommu_group_has_isolated_msi(struct iommu_group *group)
 static inline long pviommu_look_at_page(struct mm_struct *mm, unsigned long hva,
 					struct page **page)
 {
-	return get_user_pages_remote(mm, hva, 1, FOLL_NOFAULT, page, NULL, NULL);
+	/* By force: else what NUMA balancing looks at just now is not seen. */
+	return get_user_pages_remote(mm, hva, 1, FOLL_NOFAULT | FOLL_FORCE,
+				     page, NULL, NULL);
 }
 
 /* There is one. */
@@ -183,7 +189,6 @@ pviommu_shrinker_register(typeof_member(struct shrinker, count_objects) count,
 	shrinker = (struct shrinker){
 		.count_objects = count,
 		.scan_objects = scan,
-		.seeks = DEFAULT_SEEKS,
 	};
 	return register_shrinker(&shrinker, "pviommu") ? NULL : &shrinker;
 }

@@ -8,7 +8,8 @@
  * would go on with the old one. An MMU notifier tells.
  *
  * It does not tell what has become of a page: reclaim and khugepaged announce all that they
- * are about to try, and then leave alone what is pinned. So there are two steps:
+ * are about to try, and then leave a pinned page where it is, if not always in the page tables.
+ * So there are two steps:
  *
  *   before	an idle entry of a direct table, whose page nobody uses, is claimed then and
  *		there, as reclaim does. The guest cannot use it again without a SYNC. That has
@@ -27,6 +28,7 @@
 #include <linux/interval_tree.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/workqueue.h>
@@ -42,7 +44,7 @@
 
 /*
  * While a page is being tried for migration it is not to be found. A pinned one is back at
- * once; so often are those of a leaf looked for, a millisecond apart.
+ * once; so often is it looked for, a millisecond apart.
  */
 #define TRIES		50
 
@@ -142,59 +144,75 @@ void pviommu_moved_after(struct pviommu_vm *vm, gfn_t gfn, u64 n)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_moved_after);
 
-/* What is in the VMM at @hva; NULL if nothing is, which nobody waits for. */
-static struct page *look(struct mm_struct *mm, unsigned long hva)
+/*
+ * Is @page, a file's, still what a fault at @hva would find? Reclaim takes it out of the page
+ * tables before it sees that it is pinned, and leaves it to the next access to put it back.
+ */
+static bool is_of_file(struct mm_struct *mm, unsigned long hva, struct page *page)
 {
-	struct page *page;
-	long got;
+	struct vm_area_struct *vma = vma_lookup(mm, hva);
 
-	mmap_read_lock(mm);
-	got = pviommu_look_at_page(mm, hva, &page);
-	mmap_read_unlock(mm);
-	return got == 1 ? page : NULL;
+	return vma && vma->vm_file && !PageAnon(page) &&
+	       READ_ONCE(compound_head(page)->mapping) == vma->vm_file->f_mapping &&
+	       page_to_pgoff(page) == linear_page_index(vma, hva);
 }
 
-/* Is @shadow's page still the one behind its frame? */
-static bool is_behind(struct pviommu_aperture *ap, struct mm_struct *mm,
-		      const struct pviommu_shadow *shadow, unsigned int *tries)
+enum sight { THERE, GONE, UNSEEN };
+
+/* Is @shadow's page still the one behind its frame? Nobody waits for the VMM. */
+static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
+		       const struct pviommu_shadow *shadow)
 {
 	gfn_t gfn = entry_gfn(shadow->entry);
+	enum sight sight = UNSEEN;
+	unsigned long hva;
 	struct page *page;
 	s32 rc;
 
 	rc = pviommu_ram_at(ap->vm->kvm, &ap->data_ram, gfn);
 	/* The memslot is being changed: a SYNC will find out. */
 	if (rc)
-		return rc == PVIOMMU_RC_RETRY;
-	while (!(page = look(mm, pviommu_ram_hva(&ap->data_ram, gfn)))) {
-		if (!*tries)
-			return false;
-		--*tries;
-		usleep_range(1000, 2000);
+		return rc == PVIOMMU_RC_RETRY ? THERE : GONE;
+
+	hva = pviommu_ram_hva(&ap->data_ram, gfn);
+	mmap_read_lock(mm);
+	if (pviommu_look_at_page(mm, hva, &page) == 1) {
+		sight = page == shadow->page ? THERE : GONE;
+		put_page(page);
+	} else if (is_of_file(mm, hva, shadow->page)) {
+		sight = THERE;
 	}
-	put_page(page);
-	return page == shadow->page;
+	mmap_read_unlock(mm);
+	return sight;
 }
 
-/* Is nobody using an entry of a direct table? What has become of its page is known then. */
-static bool is_unused(const struct pviommu_shadow_leaf *leaf, unsigned int i)
+/* The same; what is not seen again and again is gone. */
+static bool is_gone(struct pviommu_aperture *ap, struct mm_struct *mm,
+		    const struct pviommu_shadow *shadow)
 {
-	const __le64 *table;
+	unsigned int bit = suspect_bit(entry_gfn(shadow->entry));
+	struct pviommu_vm *vm = ap->vm;
 
-	if (!leaf->page)
+	switch (look(ap, mm, shadow)) {
+	case THERE:
 		return false;
-	table = page_address(leaf->page);
-	return !(le64_to_cpu(READ_ONCE(table[i])) & PVIOMMU_ENTRY_USES);
+	case GONE:
+		return true;
+	default:
+		if (vm->unseen[bit] == TRIES)
+			return true;
+		set_bit(bit, vm->look_again);
+		return false;
+	}
 }
 
-/* Marks in @gone what has to go of a leaf. */
+/* Marks in @gone what has to go of a leaf. Of a direct table, entries go that are idle. */
 static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
 				 struct pviommu_shadow_leaf *leaf, bool claimed,
 				 const unsigned long *suspects,
 				 unsigned long *gone)
 {
-	const __le64 *table = leaf->page ? page_address(leaf->page) : NULL;
-	unsigned int tries = TRIES;
+	__le64 *table = leaf->page ? page_address(leaf->page) : NULL;
 	unsigned int i, n = 0;
 
 	bitmap_zero(gone, LEAF_ENTRIES);
@@ -203,13 +221,14 @@ static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *
 
 		if (!shadow->entry)
 			continue;
-		if (claimed && !READ_ONCE(table[i]))
-			__set_bit(i, gone);
-		else if (test_bit(suspect_bit(entry_gfn(shadow->entry)), suspects) &&
-			 !is_unused(leaf, i) && !is_behind(ap, mm, shadow, &tries))
-			__set_bit(i, gone);
-		else
-			continue;
+		if (!(claimed && !READ_ONCE(table[i]))) {
+			if (!test_bit(suspect_bit(entry_gfn(shadow->entry)), suspects) ||
+			    !is_gone(ap, mm, shadow))
+				continue;
+			if (table)
+				claim(&table[i], 1, entry_gfn(shadow->entry));
+		}
+		__set_bit(i, gone);
 		n++;
 	}
 	return n;
@@ -225,6 +244,8 @@ static void check_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
 	struct pviommu_removal removal;
 	unsigned int from, to;
 
+	if (claimed)
+		pviommu_shadow_wrote_table(ap, leaf);
 	if (!look_at_leaf(ap, mm, leaf, claimed, suspects, gone))
 		return;
 	pviommu_removal_init(&removal, 1);
@@ -241,9 +262,8 @@ static void check_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
 						 LEAF_ENTRIES) ?
 			   removal.unpinned : 0;
 	pviommu_removal_end(ap, &removal);
-	if (claimed &&
-	    pviommu_dirty_mark(ap->vm->kvm, gpa_to_gfn(leaf->table), 1))
-		atomic64_inc(&ap->vm->dirty_lost);
+	if (leaf->page)
+		pviommu_shadow_wrote_table(ap, leaf);
 }
 
 static void check_aperture(struct pviommu_aperture *ap, struct mm_struct *mm,
@@ -262,16 +282,33 @@ static void check_aperture(struct pviommu_aperture *ap, struct mm_struct *mm,
 		srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 		mutex_unlock(&ap->lock);
 		cond_resched();
-	} while (leaf && ++at);
+	} while (leaf && ++at && !READ_ONCE(ap->vm->closing));
+}
+
+/* Count how often something was not seen. True if it is to be looked for again. */
+static bool count_unseen(struct pviommu_vm *vm, const unsigned long *suspects)
+{
+	unsigned int bit;
+
+	for_each_set_bit(bit, suspects, PVIOMMU_SUSPECTS) {
+		if (!test_bit(bit, vm->look_again)) {
+			vm->unseen[bit] = 0;
+			continue;
+		}
+		vm->unseen[bit]++;
+		set_bit(bit, vm->suspects);
+	}
+	return !bitmap_empty(vm->look_again, PVIOMMU_SUSPECTS);
 }
 
 /**
  * pviommu_moved_check() - take out what has changed
  * @vm: the pviommu
  *
- * Context: any thread without a VMM's locks; sleeps.
+ * Context: any thread without a VMM's locks, one at a time; sleeps.
+ * Return: true if something could not be seen, and has to be looked for again, a little later.
  */
-void pviommu_moved_check(struct pviommu_vm *vm)
+bool pviommu_moved_check(struct pviommu_vm *vm)
 {
 	DECLARE_BITMAP(suspects, PVIOMMU_SUSPECTS);
 	struct mm_struct *mm = vm->kvm->mm;
@@ -281,18 +318,23 @@ void pviommu_moved_check(struct pviommu_vm *vm)
 
 	/* A VMM that has none any more is about to close the file. */
 	if (!mmget_not_zero(mm))
-		return;
+		return false;
 	for (i = 0; i < BITS_TO_LONGS(PVIOMMU_SUSPECTS); i++)
 		suspects[i] = xchg(&vm->suspects[i], 0);
+	bitmap_zero(vm->look_again, PVIOMMU_SUSPECTS);
 	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
 		check_aperture(ap, mm, suspects);
-	mmput(mm);
+	mmput_async(mm);
+	return count_unseen(vm, suspects);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_moved_check);
 
 static void moved_work(struct work_struct *work)
 {
-	pviommu_moved_check(container_of(work, struct pviommu_vm, moved));
+	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, moved);
+
+	while (pviommu_moved_check(vm) && !READ_ONCE(vm->closing))
+		usleep_range(1000, 2000);
 }
 
 /* For the frames of each memslot that has a part of a range. */
@@ -321,11 +363,25 @@ static void for_frames(struct pviommu_vm *vm, const struct mmu_notifier_range *r
 	srcu_read_unlock(&vm->kvm->srcu, idx);
 }
 
+/* Does what is announced leave all pages where they are? */
+static bool is_harmless(const struct mmu_notifier_range *range)
+{
+	switch (range->event) {
+	case MMU_NOTIFY_PROTECTION_VMA:
+	case MMU_NOTIFY_PROTECTION_PAGE:
+	case MMU_NOTIFY_SOFT_DIRTY:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static int invalidate_begins(struct mmu_notifier *notifier,
 			     const struct mmu_notifier_range *range)
 {
-	for_frames(container_of(notifier, struct pviommu_vm, notifier), range,
-		   pviommu_moved_before);
+	if (!is_harmless(range))
+		for_frames(container_of(notifier, struct pviommu_vm, notifier),
+			   range, pviommu_moved_before);
 	return 0;
 }
 
@@ -334,6 +390,8 @@ static void invalidate_ends(struct mmu_notifier *notifier,
 {
 	struct pviommu_vm *vm = container_of(notifier, struct pviommu_vm, notifier);
 
+	if (is_harmless(range))
+		return;
 	for_frames(vm, range, pviommu_moved_after);
 	pviommu_queue_work(&vm->moved);
 }
@@ -371,6 +429,7 @@ void pviommu_moved_stop(struct pviommu_vm *vm)
 {
 	if (!vm->notified)
 		return;
+	WRITE_ONCE(vm->closing, true);
 	mmu_notifier_unregister(&vm->notifier, vm->kvm->mm);
 	cancel_work_sync(&vm->moved);
 }

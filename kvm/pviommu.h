@@ -142,7 +142,10 @@ struct pviommu_memlock {
  * @notified: it is registered
  * @moves: times that it has told; see pviommu_generation()
  * @suspects: frames of which it has, by hash
+ * @look_again: those of them that were not seen; only @moved uses it
+ * @unseen: how often each was not; only @moved uses it
  * @moved: looks at them
+ * @closing: and is to end
  * @debugfs: its directory
  */
 struct pviommu_vm {
@@ -164,7 +167,10 @@ struct pviommu_vm {
 	bool notified;
 	atomic64_t moves;
 	DECLARE_BITMAP(suspects, PVIOMMU_SUSPECTS);
+	DECLARE_BITMAP(look_again, PVIOMMU_SUSPECTS);
+	u8 unseen[PVIOMMU_SUSPECTS];
 	struct work_struct moved;
+	bool closing;
 	struct dentry *debugfs;
 };
 
@@ -403,7 +409,7 @@ bool pviommu_queue_work(struct work_struct *work);
 /* moved.c */
 void pviommu_moved_before(struct pviommu_vm *vm, gfn_t gfn, u64 n);
 void pviommu_moved_after(struct pviommu_vm *vm, gfn_t gfn, u64 n);
-void pviommu_moved_check(struct pviommu_vm *vm);
+bool pviommu_moved_check(struct pviommu_vm *vm);
 int pviommu_moved_start(struct pviommu_vm *vm);
 void pviommu_moved_stop(struct pviommu_vm *vm);
 

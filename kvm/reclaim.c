@@ -30,8 +30,9 @@
 #include "remove.h"
 #include "shadow.h"
 
-/* What is taken before others get the aperture's lock. */
-#define STEP	PVIOMMU_UNMAP_MAX_PAGES
+/* What is taken, and looked at, before others get the aperture's lock. */
+#define STEP		PVIOMMU_UNMAP_MAX_PAGES
+#define STEP_LEAVES	64
 
 static struct workqueue_struct *reclaim_wq;
 static struct shrinker *shrinker;
@@ -59,10 +60,14 @@ static unsigned int claim(struct pviommu_shadow_leaf *leaf, unsigned int i,
 
 	for (n = 0; n < max && i + n < LEAF_ENTRIES; n++) {
 		__le64 entry = READ_ONCE(table[i + n]);
+		u64 value = le64_to_cpu(entry);
 
-		/* A full barrier on success: the PTE is cleared after it. */
-		if (!leaf->entries[i + n].entry ||
-		    !pviommu_entry_is_idle(le64_to_cpu(entry)) ||
+		/*
+		 * What says something else is not about what is mapped: it may not even be
+		 * a table any more. A full barrier on success: the PTE is cleared after it.
+		 */
+		if ((value & ENTRY_MASK) != leaf->entries[i + n].entry ||
+		    !pviommu_entry_is_idle(value) ||
 		    cmpxchg(&table[i + n], entry, 0) != entry)
 			break;
 	}
@@ -90,51 +95,45 @@ static unsigned int reclaim_leaf(struct pviommu_aperture *ap,
 
 	pviommu_removal_unpin(ap, &removal, leaf, first, LEAF_ENTRIES);
 	pviommu_removal_end(ap, &removal);
-	/* The guest's leaf is memory of the guest's that we have written to. */
-	if (pviommu_dirty_mark(ap->vm->kvm, gpa_to_gfn(leaf->table), 1))
-		atomic64_inc(&ap->vm->dirty_lost);
+	pviommu_shadow_wrote_table(ap, leaf);
 	return claimed;
 }
 
-static u64 reclaim_leaves(struct pviommu_aperture *ap, unsigned long from,
-			  unsigned long last, u64 max)
+/*
+ * One step: some leaves, from where the last one has ended, so that all have their turn. Ends
+ * at the last one, which is when @end is set.
+ */
+static u64 reclaim_some(struct pviommu_aperture *ap, u64 max, bool *end)
 {
 	struct pviommu_shadow_leaf *leaf;
-	unsigned long at;
+	unsigned int leaves = 0;
 	u64 claimed = 0;
+	unsigned long at;
+	int idx;
 
-	xa_for_each_range(&ap->shadow, at, leaf, from, last) {
-		if (claimed == max)
+	lockdep_assert_held(&ap->lock);
+
+	*end = true;
+	if (!ap->enabled || !ap->direct)
+		return 0;
+
+	idx = srcu_read_lock(&ap->vm->kvm->srcu);
+	xa_for_each_start(&ap->shadow, at, leaf, ap->reclaim_from) {
+		*end = false;
+		if (claimed == max || leaves++ == STEP_LEAVES)
 			break;
 		/* What is large goes as a whole, and nobody has counted for all of it. */
 		if (leaf->nr && !leaf->large)
 			claimed += reclaim_leaf(ap, leaf, min_t(u64, max - claimed,
 								LEAF_ENTRIES));
 		ap->reclaim_from = at + 1;
+		*end = true;
 		cond_resched();
 	}
-	return claimed;
-}
-
-/* One step. It begins where the last one has ended, so that all leaves have their turn. */
-static u64 reclaim_some(struct pviommu_aperture *ap, u64 max)
-{
-	unsigned long from = ap->reclaim_from;
-	u64 claimed = 0;
-	int idx;
-
-	lockdep_assert_held(&ap->lock);
-
-	if (!ap->enabled || !ap->direct)
-		return 0;
-
-	idx = srcu_read_lock(&ap->vm->kvm->srcu);
-	claimed = reclaim_leaves(ap, from, ULONG_MAX, max);
-	if (claimed < max && from)
-		claimed += reclaim_leaves(ap, 0, from - 1, max - claimed);
 	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 
-	ap->stats.reclaims++;
+	if (*end)
+		ap->reclaim_from = 0;
 	ap->stats.reclaimed += claimed;
 	pviommu_shadow_trim(ap);
 	return claimed;
@@ -150,15 +149,21 @@ static u64 reclaim_some(struct pviommu_aperture *ap, u64 max)
  */
 u64 pviommu_reclaim(struct pviommu_aperture *ap, u64 max)
 {
-	u64 claimed = 0, got, step;
+	unsigned int ends = 0;
+	u64 claimed = 0;
+	bool end;
 
-	do {
-		step = min_t(u64, max - claimed, STEP);
+	mutex_lock(&ap->lock);
+	ap->stats.reclaims++;
+	mutex_unlock(&ap->lock);
+	/* From where it is to the end, and once all round: some will be looked at twice. */
+	while (claimed < max && ends < 2) {
 		mutex_lock(&ap->lock);
-		got = reclaim_some(ap, step);
+		claimed += reclaim_some(ap, min_t(u64, max - claimed, STEP),
+					&end);
 		mutex_unlock(&ap->lock);
-		claimed += got;
-	} while (got == step && claimed < max);
+		ends += end;
+	}
 	return claimed;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_reclaim);
@@ -244,13 +249,26 @@ static unsigned long count_objects(struct shrinker *shrink,
 	return pages ?: SHRINK_EMPTY;
 }
 
+/**
+ * struct wanted - pages to be had from all VMs
+ * @nr: how many
+ * @of: pages that all have
+ */
+struct wanted {
+	unsigned long nr;
+	unsigned long of;
+};
+
+/* Each gives by what it has. */
 static void want_from_vm(struct pviommu_vm *vm, void *data)
 {
-	unsigned long *nr = data;
+	const struct wanted *wanted = data;
+	unsigned long has = reclaimable(vm);
 
-	if (!reclaimable(vm))
+	if (!has)
 		return;
-	atomic_long_add(*nr, &vm->reclaim_wanted);
+	atomic_long_add(mult_frac(has, wanted->nr, max(wanted->of, has)) + 1,
+			&vm->reclaim_wanted);
 	pviommu_queue_work(&vm->reclaim);
 }
 
@@ -261,9 +279,10 @@ static void want_from_vm(struct pviommu_vm *vm, void *data)
 static unsigned long scan_objects(struct shrinker *shrink,
 				  struct shrink_control *sc)
 {
-	unsigned long nr = sc->nr_to_scan;
+	struct wanted wanted = { .nr = sc->nr_to_scan };
 
-	pviommu_vms_for_each(want_from_vm, &nr);
+	pviommu_vms_for_each(count_vm, &wanted.of);
+	pviommu_vms_for_each(want_from_vm, &wanted);
 	return 0;
 }
 

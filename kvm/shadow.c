@@ -50,9 +50,25 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 }
 
 /**
+ * pviommu_shadow_wrote_table() - the guest's leaf was written to
+ * @ap: the aperture; kvm->srcu is held
+ * @leaf: of a direct table
+ *
+ * It is memory of the guest's, which no device has written to.
+ */
+void pviommu_shadow_wrote_table(struct pviommu_aperture *ap,
+				const struct pviommu_shadow_leaf *leaf)
+{
+	if (pviommu_dirty_mark(ap->vm->kvm, gpa_to_gfn(leaf->table), 1))
+		atomic64_inc(&ap->vm->dirty_lost);
+}
+
+/**
  * pviommu_shadow_free() - remove a leaf
  * @ap: the aperture
  * @leaf: one in which nothing is mapped
+ *
+ * Context: kvm->srcu is held, unless the aperture follows no table.
  */
 void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf)
@@ -63,6 +79,8 @@ void pviommu_shadow_free(struct pviommu_aperture *ap,
 	xa_erase(&ap->shadow, leaf->at);
 	spin_unlock(&ap->leaves_lock);
 	if (leaf->page) {
+		if (leaf->claimed)
+			pviommu_shadow_wrote_table(ap, leaf);
 		unpin_user_pages_dirty_lock(&leaf->page, 1, true);
 		pviommu_memlock_uncharge(&ap->vm->memlock, 1);
 	}

@@ -83,6 +83,8 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 					       u64 index, gpa_t table);
 void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf);
+void pviommu_shadow_wrote_table(struct pviommu_aperture *ap,
+				const struct pviommu_shadow_leaf *leaf);
 void pviommu_shadow_free_spare(struct pviommu_aperture *ap);
 void pviommu_shadow_becomes_spare(struct pviommu_aperture *ap,
 				  struct pviommu_shadow_leaf *leaf);

@@ -3,6 +3,7 @@
  * Guest memory that moves. What is in no aperture does, as without a device; what is, does not,
  * whatever is tried; and what the VMM discards leaves the aperture.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -115,6 +116,27 @@ static void collapse(void *mem, size_t size)
 	madvise((void *)((unsigned long)mem & ~(HUGE - 1)), HUGE, MADV_COLLAPSE);
 }
 
+/* Out of the page tables; the file keeps it. */
+static void forget(void *mem, size_t size)
+{
+	if (madvise(mem, size, MADV_DONTNEED))
+		perror("MADV_DONTNEED");
+}
+
+/* Has a file's memory there; the file's descriptor, or -1. */
+static int share(void *mem, size_t size)
+{
+	int fd = memfd_create("guest", 0);
+
+	if (fd < 0 || ftruncate(fd, size) ||
+	    mmap(mem, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+		 0) != mem) {
+		perror("memfd");
+		return -1;
+	}
+	return fd;
+}
+
 /* Nothing of it is lost. */
 static void protect(void *mem, size_t size)
 {
@@ -205,6 +227,9 @@ TEST_F(freed, is_moved)
 	__u8 byte = self->mem[VM_PAGE_SIZE - 1];
 
 	ASSERT_TRUE(before & PRESENT);
+	/* The last one that is pinned in that huge page to be. */
+	table_clear(&self->ctx, VIA, 1);
+	ASSERT_EQ(0, hc_sync_all(&self->ctx, VIA, 1));
 	collapse(self->mem, VM_PAGE_SIZE);
 	/* Whoever touches it finds it again. */
 	EXPECT_EQ(byte, __atomic_load_n(self->mem + VM_PAGE_SIZE - 1,
@@ -283,6 +308,7 @@ FIXTURE(in_use) {
 
 FIXTURE_VARIANT(in_use) {
 	void (*attempt)(void *mem, size_t size);
+	bool shared;	/* memory of a file */
 };
 
 FIXTURE_VARIANT_ADD(in_use, paged_out) { .attempt = page_out };
@@ -291,6 +317,14 @@ FIXTURE_VARIANT_ADD(in_use, merged) { .attempt = merge };
 FIXTURE_VARIANT_ADD(in_use, compacted) { .attempt = compact };
 FIXTURE_VARIANT_ADD(in_use, collapsed) { .attempt = collapse };
 FIXTURE_VARIANT_ADD(in_use, protected) { .attempt = protect };
+FIXTURE_VARIANT_ADD(in_use, shared) { .attempt = page_out, .shared = true };
+FIXTURE_VARIANT_ADD(in_use, shared_and_forgotten) {
+	.attempt = forget, .shared = true,
+};
+
+FIXTURE_VARIANT_ADD(in_use, shared_and_compacted) {
+	.attempt = compact, .shared = true,
+};
 
 FIXTURE_SETUP(in_use)
 {
@@ -308,11 +342,14 @@ TEST_F_TIMEOUT(in_use, stays, 120)
 	struct ctx *ctx = &self->ctx;
 	__u64 before;
 
+	if (variant->shared)
+		ASSERT_NE(-1, share(memory_at(ctx, 0), 16 * VM_PAGE_SIZE));
 	map(_metadata, ctx, 0, 16, 1);
 	before = where(memory_at(ctx, 0));
 	variant->attempt(memory_at(ctx, 0), 16 * VM_PAGE_SIZE);
 	/* Longer than the worker takes to look at it. */
 	usleep(300000);
+	EXPECT_EQ(1, __atomic_load_n(memory_at(ctx, 0), __ATOMIC_RELAXED));
 	EXPECT_EQ(before & PFN, where(memory_at(ctx, 0)) & PFN);
 	EXPECT_EQ(17, pinned(ctx));
 	EXPECT_EQ(0, stats_now(ctx).moved);
@@ -390,6 +427,23 @@ TEST_F(discarded, in_use)
 	EXPECT_TRUE(writes(ctx, 5));
 	ASSERT_EQ(1, hc_sync(ctx, 4, 1));
 	EXPECT_TRUE(writes(ctx, 4));
+}
+
+/* A hole in the file that it is. */
+TEST_F(discarded, from_a_file)
+{
+	struct ctx *ctx = &self->ctx;
+	int fd = share(memory_at(ctx, 0), 16 * VM_PAGE_SIZE);
+
+	ASSERT_NE(-1, fd);
+	map(_metadata, ctx, 3, 3, 1);
+	ASSERT_EQ(0, fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       4 * VM_PAGE_SIZE, VM_PAGE_SIZE));
+	wait_pinned(ctx, 3);
+	EXPECT_FALSE(writes(ctx, 4));
+	EXPECT_TRUE(writes(ctx, 3));
+	EXPECT_TRUE(writes(ctx, 5));
+	close(fd);
 }
 
 /* A SYNC that comes first finds out by itself. */
