@@ -7,10 +7,12 @@
 
 #include <linux/align.h>
 #include <linux/err.h>
+#include <linux/ioport.h>
 #include <linux/list.h>
 #include <linux/minmax.h>
 #include <linux/overflow.h>
 #include <linux/printk.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
 #include <linux/xarray.h>
 
@@ -68,8 +70,25 @@ static bool holes_ok(u32 id, const struct pviommu_aperture_info *info)
 	return true;
 }
 
+/* Is RAM outside of an aperture's window? But for the first MiB, which drivers do not get. */
+static int is_outside(struct resource *ram, void *data)
+{
+	const struct pviommu_aperture_info *info = data;
+
+	return ram->end >= SZ_1M &&
+	       (max_t(u64, ram->start, SZ_1M) < info->base ||
+		ram->end > info->base + info->length - 1);
+}
+
+static bool has_all_ram(struct pviommu_aperture_info *info)
+{
+	return walk_iomem_res_desc(IORES_DESC_NONE,
+				   IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0,
+				   U64_MAX, info, is_outside) <= 0;
+}
+
 /* Mode direct, if there is nothing against it; or what else was asked for. */
-static enum pviommu_mode choose_mode(u32 id)
+static enum pviommu_mode choose_mode(u32 id, struct pviommu_aperture_info *info)
 {
 	enum pviommu_mode mode = pviommu_mode_of(id);
 
@@ -77,6 +96,11 @@ static enum pviommu_mode choose_mode(u32 id)
 		return mode;
 	if (!pviommu_host_has_direct()) {
 		pr_warn("aperture %u: the host does not support mode direct; mode remap is used\n",
+			id);
+		return PVIOMMU_REMAP;
+	}
+	if (!has_all_ram(info)) {
+		pr_warn("aperture %u: there is RAM outside of its window, which mode direct needs all of; mode remap is used. See pviommu run --direct on the host.\n",
 			id);
 		return PVIOMMU_REMAP;
 	}
@@ -125,7 +149,7 @@ static int aperture_learn(struct pviommu_aperture *aperture)
 	aperture->base = info->base;
 	aperture->nr_pages = info->length >> PVIOMMU_PAGE_SHIFT;
 	aperture->budget = info->budget;
-	aperture->mode = choose_mode(id);
+	aperture->mode = choose_mode(id, info);
 	kfree(aperture->holes);
 	aperture->holes = holes;
 	aperture->nr_holes = info->nr_holes;

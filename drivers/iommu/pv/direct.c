@@ -52,6 +52,9 @@
 /* How many pages are evicted at once, if the budget is not so small. */
 #define BATCH		256UL
 
+/* A day. */
+#define MOST_SECONDS	86400U
+
 /* Entries that the hand looks at while interrupts are off. */
 #define STEPS		(8 * PVIOMMU_ENTRIES_PER_LEAF)
 
@@ -74,24 +77,25 @@ static void put_pages(struct pviommu_direct *direct, u64 first, u64 count)
 
 /*
  * One use more. 0 if the host has the page; 1 if it has to be told; -ENOMEM without memory
- * for the leaf, -EBUSY if there are too many uses.
+ * for the leaf, -EBUSY if there are too many uses, or another page is there.
  */
 static int get(struct pviommu_direct *direct, u64 page)
 {
 	__le64 *entry = pviommu_table_entry_or_alloc(&direct->domain->table, page,
 						     GFP_ATOMIC);
+	u64 gpa = direct->first_iova + (page << PVIOMMU_PAGE_SHIFT);
 	u64 old, new;
 
 	if (!entry)
 		return -ENOMEM;
 	old = direct_load(entry);
 	do {
-		if (direct_is_full(old))
+		/* Something may be remapped there: RAM that has come later. */
+		if (direct_is_full(old) ||
+		    (old && (old & PVIOMMU_ENTRY_GFN) != gpa))
 			return -EBUSY;
 		/* What is used once only shall not outlive what is used often. */
-		new = old ? old | DIRECT_REFERENCED :
-			    ((page << PVIOMMU_PAGE_SHIFT) +
-			     direct->domain->aperture->base) | ACCESS;
+		new = old ? old | DIRECT_REFERENCED : gpa | ACCESS;
 		new += PVIOMMU_ENTRY_USE;
 	} while (!direct_exchange(entry, &old, new));
 	if (!old) {
@@ -264,18 +268,9 @@ static int sync(struct pviommu_direct *direct, u64 first, u64 count)
 	return ret;
 }
 
-/**
- * pviommu_direct_map_rest() - the rest of pviommu_direct_map()
- * @direct: of the aperture
- * @first: first window page
- * @count: pages
- * @at: of these, the first that have their use already
- *
- * Context: Any.
- * Return: as pviommu_direct_map().
- */
-int pviommu_direct_map_rest(struct pviommu_direct *direct, u64 first, u64 count,
-			    u64 at)
+/* Map pages but for the first @at of them, which have their use already. */
+static noinline int map_rest(struct pviommu_direct *direct, u64 first, u64 count,
+			     u64 at)
 {
 	u64 unsynced = 0;
 	int ret = 0, err;
@@ -311,7 +306,71 @@ int pviommu_direct_map_rest(struct pviommu_direct *direct, u64 first, u64 count,
 	}
 	return ret;
 }
-EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_map_rest);
+
+static u64 left_in_leaf(u64 page)
+{
+	return PVIOMMU_ENTRIES_PER_LEAF - page % PVIOMMU_ENTRIES_PER_LEAF;
+}
+
+/**
+ * pviommu_direct_map_pages() - the same as pviommu_direct_map(), where it is not so easy
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages, at least one
+ *
+ * Context: Any.
+ * Return: as pviommu_direct_map().
+ */
+int pviommu_direct_map_pages(struct pviommu_direct *direct, u64 first, u64 count)
+{
+	__le64 *entry, *begin, *end;
+	u64 at, n;
+
+	for (at = 0; at < count; at += n) {
+		n = min(count - at, left_in_leaf(first + at));
+		begin = direct_entry(direct, first + at);
+		if (unlikely(!begin))
+			return map_rest(direct, first, count, at);
+		end = begin + n;
+		for (entry = begin; entry != end; entry++) {
+			if (unlikely(!direct_get_again(entry)))
+				return map_rest(direct, first, count,
+						at + (entry - begin));
+		}
+	}
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_map_pages);
+
+/**
+ * pviommu_direct_unmap_pages() - the same as pviommu_direct_unmap(), of several pages
+ * @direct: of the aperture
+ * @first: first window page
+ * @count: pages
+ *
+ * Context: Any.
+ * Return: false if some of them were not mapped.
+ */
+bool pviommu_direct_unmap_pages(struct pviommu_direct *direct, u64 first,
+				u64 count)
+{
+	__le64 *entry, *end;
+	bool good = true;
+	u64 at, n;
+
+	for (at = 0; at < count; at += n) {
+		n = min(count - at, left_in_leaf(first + at));
+		entry = direct_entry(direct, first + at);
+		if (unlikely(!entry)) {
+			good = false;
+			continue;
+		}
+		for (end = entry + n; entry != end; entry++)
+			good &= direct_put(entry);
+	}
+	return good;
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_unmap_pages);
 
 static void direct_age(struct work_struct *work)
 {
@@ -330,7 +389,8 @@ static void direct_age(struct work_struct *work)
 		evict_some(direct, &search);
 		cond_resched();
 	}
-	queue_delayed_work(system_unbound_wq, &direct->age, (seconds ?: 60) * HZ);
+	queue_delayed_work(system_unbound_wq, &direct->age,
+			   clamp(seconds ?: 60, 1U, MOST_SECONDS) * HZ);
 }
 
 /**
@@ -339,7 +399,7 @@ static void direct_age(struct work_struct *work)
  * @most: pages that may be entered
  *
  * Context: May sleep.
- * Return: to be given to pviommu_direct_destroy(), or NULL without memory.
+ * Return: to be given to pviommu_direct_stop() and _free(), or NULL without memory.
  */
 struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 					     u64 most)
@@ -351,7 +411,8 @@ struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 	direct->domain = domain;
 	direct->directory = domain->table.directory;
 	direct->first_iova = domain->domain.geometry.aperture_start;
-	direct->last_iova = domain->domain.geometry.aperture_end;
+	direct->span = domain->domain.geometry.aperture_end -
+		       direct->first_iova + 1;
 	direct->batch = clamp(most / 16, 1UL, BATCH);
 	direct->most = most - direct->batch;
 	INIT_DELAYED_WORK(&direct->age, direct_age);
@@ -361,17 +422,26 @@ struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_create);
 
 /**
- * pviommu_direct_destroy() - undo pviommu_direct_create()
+ * pviommu_direct_stop() - evict nothing any more by itself
  * @direct: its domain is still there
  *
  * Context: May sleep.
  */
-void pviommu_direct_destroy(struct pviommu_direct *direct)
+void pviommu_direct_stop(struct pviommu_direct *direct)
 {
 	cancel_delayed_work_sync(&direct->age);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_stop);
+
+/**
+ * pviommu_direct_free() - undo pviommu_direct_create()
+ * @direct: was stopped; its domain may be gone
+ */
+void pviommu_direct_free(struct pviommu_direct *direct)
+{
 	kfree(direct);
 }
-EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_destroy);
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_free);
 
 /**
  * pviommu_direct_show() - how full it is

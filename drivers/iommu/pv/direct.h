@@ -14,9 +14,9 @@
 
 #include "pviommu.h"
 
-/* The driver's own bits in an entry. */
-#define DIRECT_REFERENCED	BIT_ULL(61)
-#define DIRECT_SYNCED		BIT_ULL(62)
+/* The driver's own bits in an entry. One use too many would run over into DIRECT_SYNCED. */
+#define DIRECT_SYNCED		BIT_ULL(61)
+#define DIRECT_REFERENCED	BIT_ULL(62)
 static_assert((DIRECT_REFERENCED | DIRECT_SYNCED) ==
 	      (PVIOMMU_ENTRY_GUEST & ~PVIOMMU_ENTRY_USES));
 
@@ -25,7 +25,7 @@ static_assert((DIRECT_REFERENCED | DIRECT_SYNCED) ==
  * @domain: what the aperture follows
  * @directory: of its table
  * @first_iova: of the window
- * @last_iova: of the window, inclusive
+ * @span: bytes of the window
  * @most: pages beyond which some are evicted
  * @batch: how many then
  * @entered: pages that the host has, about
@@ -39,7 +39,7 @@ struct pviommu_direct {
 	struct pviommu_domain *domain;
 	const __le64 *directory;
 	u64 first_iova;
-	u64 last_iova;
+	u64 span;
 	long most;
 	unsigned long batch;
 	atomic_long_t entered;
@@ -50,8 +50,9 @@ struct pviommu_direct {
 	struct delayed_work age;
 };
 
-int pviommu_direct_map_rest(struct pviommu_direct *direct, u64 first, u64 count,
-			    u64 at);
+int pviommu_direct_map_pages(struct pviommu_direct *direct, u64 first, u64 count);
+bool pviommu_direct_unmap_pages(struct pviommu_direct *direct, u64 first,
+				u64 count);
 unsigned long pviommu_direct_evict(struct pviommu_direct *direct);
 
 /* NULL if there is no leaf yet. */
@@ -80,22 +81,27 @@ static inline bool direct_exchange(__le64 *entry, u64 *old, u64 new)
 	return false;
 }
 
+/*
+ * Is there room for one use more? There is never one more in an entry that is not SYNCED: so
+ * one that is has its bit after the addition, and no other has it.
+ */
 static inline bool direct_is_full(u64 entry)
 {
-	return (entry & PVIOMMU_ENTRY_USES) == PVIOMMU_ENTRY_USES;
+	return (entry & PVIOMMU_ENTRY_USES) >=
+	       PVIOMMU_ENTRY_USES - PVIOMMU_ENTRY_USE;
 }
 
 /* One use more of a page that the host has. False if it has not, or there are too many. */
 static __always_inline bool direct_get_again(__le64 *entry)
 {
-	u64 old = direct_load(entry);
+	u64 old = direct_load(entry), new;
 
 	do {
-		if (unlikely(!(old & DIRECT_SYNCED) || direct_is_full(old)))
+		new = old + PVIOMMU_ENTRY_USE;
+		if (unlikely(!(new & DIRECT_SYNCED)))
 			return false;
 	} while (unlikely(!direct_exchange(entry, &old,
-					   (old + PVIOMMU_ENTRY_USE) |
-					   DIRECT_REFERENCED)));
+					   new | DIRECT_REFERENCED)));
 	return true;
 }
 
@@ -118,7 +124,7 @@ static __always_inline bool direct_put(__le64 *entry)
  * pviommu_direct_map() - map pages of RAM where they are
  * @direct: of the aperture
  * @first: first window page
- * @count: pages, at least one; all of them in the window
+ * @count: pages, all of them in the window; none counts as one
  *
  * Context: Any.
  * Return: 0, or an error, and nothing is mapped: -ENOMEM if it may work later.
@@ -127,22 +133,17 @@ static __always_inline int pviommu_direct_map(struct pviommu_direct *direct,
 					      u64 first, u64 count)
 {
 	__le64 *entry = direct_entry(direct, first);
-	u64 at = 0;
 
-	while (likely(entry && direct_get_again(entry))) {
-		if (likely(++at == count))
-			return 0;
-		entry = (first + at) % PVIOMMU_ENTRIES_PER_LEAF ?
-			entry + 1 : direct_entry(direct, first + at);
-	}
-	return pviommu_direct_map_rest(direct, first, count, at);
+	if (likely(count <= 1 && entry && direct_get_again(entry)))
+		return 0;
+	return pviommu_direct_map_pages(direct, first, count ?: 1);
 }
 
 /**
  * pviommu_direct_unmap() - undo pviommu_direct_map()
  * @direct: of the aperture
  * @first: first window page
- * @count: pages, at least one; all of them in the window
+ * @count: pages, all of them in the window; none counts as one
  *
  * The device can reach them until they are evicted.
  *
@@ -155,19 +156,14 @@ static __always_inline int pviommu_direct_unmap(struct pviommu_direct *direct,
 {
 	u64 gpa = direct->first_iova + (first << PVIOMMU_PAGE_SHIFT);
 	__le64 *entry = direct_entry(direct, first);
-	bool good = true;
-	u64 at = 0;
 
 	if (unlikely(!entry ||
 		     (direct_load(entry) & PVIOMMU_ENTRY_GFN) != gpa))
 		return -ENOENT;
-	for (;;) {
-		good &= likely(entry) && direct_put(entry);
-		if (likely(++at == count))
-			return good ? 0 : -EINVAL;
-		entry = likely(entry && (first + at) % PVIOMMU_ENTRIES_PER_LEAF) ?
-			entry + 1 : direct_entry(direct, first + at);
-	}
+	if (likely(count <= 1 ? direct_put(entry) :
+				pviommu_direct_unmap_pages(direct, first, count)))
+		return 0;
+	return -EINVAL;
 }
 
 #endif /* _PVIOMMU_DIRECT_H */

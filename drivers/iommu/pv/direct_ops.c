@@ -28,21 +28,24 @@ static struct pviommu_mapper *mapper_of(struct device *dev)
 	return smp_load_acquire(&aperture->mapper);
 }
 
-static inline u64 window_page(const struct pviommu_direct *direct, u64 addr)
-{
-	return (addr - direct->first_iova) >> PVIOMMU_PAGE_SHIFT;
-}
-
 static inline u64 nr_pages(u64 addr, size_t size)
 {
 	return (offset_in_page(addr) + size + PVIOMMU_PAGE_SIZE - 1) >>
 	       PVIOMMU_PAGE_SHIFT;
 }
 
-static inline bool in_window(const struct pviommu_direct *direct, u64 addr,
-			     size_t size)
+/* Are @size bytes among the first @span of the window? @offset: from its first on. */
+static inline bool in_window(u64 offset, size_t size, u64 span)
 {
-	return addr >= direct->first_iova && addr + size - 1 <= direct->last_iova;
+	return offset < span && offset + size <= span;
+}
+
+/* How many bytes of the window a device reaches that reaches @limit. */
+static inline u64 span_within(const struct pviommu_direct *direct, u64 limit)
+{
+	if (limit < direct->first_iova)
+		return 0;
+	return min(direct->span, limit - direct->first_iova + 1);
 }
 
 /*
@@ -55,13 +58,18 @@ static noinline dma_addr_t map_elsewhere(struct device *dev,
 					 enum dma_data_direction dir, u64 limit,
 					 unsigned long attrs, int ret)
 {
+	unsigned long missing = nr_pages(paddr, size), evicted = 0;
 	dma_addr_t addr = DMA_MAPPING_ERROR;
 
+	/* It may lack room in the budget, or other things for which room is of no use. */
 	while (ret != -ENOMEM) {
 		addr = pviommu_mapper_map(mapper, paddr, size, dir, limit);
-		if (addr != DMA_MAPPING_ERROR ||
-		    !pviommu_direct_evict(mapper->direct))
+		if (addr != DMA_MAPPING_ERROR || evicted >= missing)
 			break;
+		ret = pviommu_direct_evict(mapper->direct);
+		if (!ret)
+			break;
+		evicted += ret;
 	}
 	if (addr == DMA_MAPPING_ERROR && !(attrs & DMA_ATTR_NO_WARN))
 		dev_warn_ratelimited(dev, "pviommu: no room to map %zu bytes\n",
@@ -69,15 +77,18 @@ static noinline dma_addr_t map_elsewhere(struct device *dev,
 	return addr;
 }
 
+/* @span: see span_within() */
 static __always_inline dma_addr_t
 map_phys(struct device *dev, struct pviommu_mapper *mapper, phys_addr_t paddr,
-	 size_t size, enum dma_data_direction dir, u64 limit, unsigned long attrs)
+	 size_t size, enum dma_data_direction dir, u64 limit, u64 span,
+	 unsigned long attrs)
 {
 	struct pviommu_direct *direct = mapper->direct;
+	u64 offset = paddr - direct->first_iova;
 	int ret = -ERANGE;
 
-	if (likely(in_window(direct, paddr, size) && paddr + size - 1 <= limit))
-		ret = pviommu_direct_map(direct, window_page(direct, paddr),
+	if (likely(in_window(offset, size, span)))
+		ret = pviommu_direct_map(direct, offset >> PVIOMMU_PAGE_SHIFT,
 					 nr_pages(paddr, size));
 	if (likely(!ret))
 		return paddr;
@@ -100,10 +111,11 @@ static __always_inline void unmap(struct device *dev,
 				  size_t size)
 {
 	struct pviommu_direct *direct = mapper->direct;
+	u64 offset = addr - direct->first_iova;
 	int ret = -ERANGE;
 
-	if (likely(in_window(direct, addr, size)))
-		ret = pviommu_direct_unmap(direct, window_page(direct, addr),
+	if (likely(in_window(offset, size, direct->span)))
+		ret = pviommu_direct_unmap(direct, offset >> PVIOMMU_PAGE_SHIFT,
 					   nr_pages(addr, size));
 	if (unlikely(ret))
 		unmap_elsewhere(dev, mapper, addr, size, ret);
@@ -115,11 +127,12 @@ static dma_addr_t direct_map_page(struct device *dev, struct page *page,
 				  unsigned long attrs)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
+	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
 
 	if (!mapper)
 		return DMA_MAPPING_ERROR;
 	return map_phys(dev, mapper, page_to_phys(page) + offset, size, dir,
-			pviommu_dma_limit(dev, dma_get_mask(dev)), attrs);
+			limit, span_within(mapper->direct, limit), attrs);
 }
 
 static void direct_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
@@ -146,17 +159,20 @@ static int direct_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	struct pviommu_mapper *mapper = mapper_of(dev);
 	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
 	struct scatterlist *sg;
+	u64 span;
 	int i;
 
 	if (!mapper)
 		return -EIO;
+	span = span_within(mapper->direct, limit);
 	for_each_sg(sgl, sg, nents, i) {
 		if (is_pci_p2pdma_page(sg_page(sg))) {
 			direct_unmap_sg(dev, sgl, i, dir, attrs);
 			return -EREMOTEIO;
 		}
 		sg_dma_address(sg) = map_phys(dev, mapper, sg_phys(sg),
-					      sg->length, dir, limit, attrs);
+					      sg->length, dir, limit, span,
+					      attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
 			direct_unmap_sg(dev, sgl, i, dir, attrs);
 			return -ENOMEM;
@@ -170,6 +186,7 @@ static void *direct_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 			  gfp_t gfp, unsigned long attrs)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
+	u64 limit = pviommu_dma_limit(dev, dev->coherent_dma_mask);
 	void *memory;
 
 	if (!mapper)
@@ -179,7 +196,8 @@ static void *direct_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 	if (!memory)
 		return NULL;
 	*addr = map_phys(dev, mapper, virt_to_phys(memory), PAGE_ALIGN(size),
-			 DMA_BIDIRECTIONAL, pviommu_dma_limit(dev, dev->coherent_dma_mask),
+			 DMA_BIDIRECTIONAL, limit,
+			 span_within(mapper->direct, limit),
 			 gfp & __GFP_NOWARN ? DMA_ATTR_NO_WARN : attrs);
 	if (*addr != DMA_MAPPING_ERROR)
 		return memory;
@@ -237,7 +255,9 @@ static size_t direct_max_mapping_size(struct device *dev)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
 
-	return mapper ? ALIGN_DOWN(mapper->room / 4, PAGE_SIZE) : PAGE_SIZE;
+	/* None would be read as no limit. */
+	return mapper ? max(ALIGN_DOWN(mapper->room / 4, PAGE_SIZE), PAGE_SIZE) :
+			PAGE_SIZE;
 }
 
 const struct dma_map_ops pviommu_direct_ops = {

@@ -164,9 +164,12 @@ static void mapper_destroy(struct pviommu_mapper *mapper)
 {
 	/* First of all: devices and host shall have nothing of it any more. */
 	if (mapper->direct)
-		pviommu_direct_destroy(mapper->direct);
+		pviommu_direct_stop(mapper->direct);
 	if (mapper->domain)
 		mapper->domain->domain.ops->free(&mapper->domain->domain);
+	/* Who shows it has seen that domain, under a lock that was taken to free it. */
+	if (mapper->direct)
+		pviommu_direct_free(mapper->direct);
 	if (mapper->remaps) {
 		put_iova_domain(&mapper->iovas);
 		iova_cache_put();

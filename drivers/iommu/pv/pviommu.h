@@ -229,7 +229,8 @@ struct pviommu_direct;
 
 struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 					     u64 most);
-void pviommu_direct_destroy(struct pviommu_direct *direct);
+void pviommu_direct_stop(struct pviommu_direct *direct);
+void pviommu_direct_free(struct pviommu_direct *direct);
 void pviommu_direct_show(const struct pviommu_direct *direct, struct seq_file *seq);
 
 /**

@@ -37,9 +37,11 @@ static void direct_exit(struct kunit *test)
 	struct direct_test *t = the_test(test);
 
 	if (t->direct)
-		pviommu_direct_destroy(t->direct);
+		pviommu_direct_stop(t->direct);
 	if (t->domain)
 		t->domain->domain.ops->free(&t->domain->domain);
+	if (t->direct)
+		pviommu_direct_free(t->direct);
 	guest_fixture_exit(test);
 }
 
