@@ -88,6 +88,44 @@ bounce_guest() {
 	GUEST_MEMORY='' ENDPOINTS=''
 }
 
+has_reclaimed() {
+	[ "$(stat_of reclaimed)" -gt 0 ]
+}
+
+# And in mode direct, before and after the host has taken back what is idle.
+direct_root_guest() {
+	GUEST_ROOT=/dev/nvme0n1
+	GUEST_MEMORY=768
+	RUN_OPTIONS=--direct
+	ENDPOINTS="$NVME=$GUEST_NVME $EDU=$GUEST_EDU $NET=$GUEST_NET"
+	launch direct_root pviommu.mode=direct
+	GUEST_ROOT='' RUN_OPTIONS=''
+	guest_until pause booted
+	guest_step root
+	check "direct: the root file system reads right" said data "$root_md5"
+	check "direct: it takes writes" said copy "$root_md5"
+	guest_step edu
+	check "direct: edu writes where it may" said edu inside_write 1
+	check "direct: edu reads where it may" said edu inside_read 1
+	guest_net
+	forget
+	guest_transfer "$MIB"
+	check "direct: the network moves data right" moved nic
+	idle=$(stat_of pinned)
+	echo 2 >/proc/sys/vm/drop_caches
+	check "direct: the host takes back what is idle ($idle)" wait_until has_reclaimed
+	forget
+	guest_step root
+	check "direct: the root file system reads right after that" said data "$root_md5"
+	guest_transfer "$MIB"
+	check "direct: the network moves data right after that" moved nic
+	guest_step watched
+	check "direct: kmemleak finds nothing in the guest" said leaks 0
+	check "direct: no misuse of the DMA API" said dma 0
+	finish
+	GUEST_MEMORY='' ENDPOINTS=''
+}
+
 # With a light kernel, and a disk of its own: the VMM and the host are what this is about.
 # Some on each host, for they are slow.
 iommufd_guests() {
@@ -123,6 +161,7 @@ save_coverage
 
 built_in_guest
 bounce_guest
+direct_root_guest
 iommufd_guests
 
 rmmod kvm_pviommu || fail "kvm-pviommu.ko does not unload"
