@@ -3,6 +3,7 @@
 # make			modules and tools, against the headers in KDIR
 # make selftests	the kselftests
 # make demo		show it work, under emulation
+# make demo-overcommit	show three guests on a host with memory for fewer, under emulation
 # make test		run all tests, under emulation
 # make model		have every interleaving of mode direct's protocol checked
 # make soak		look for data races, under emulation
@@ -36,6 +37,9 @@ selftests:
 
 demo:
 	$(RIG) demo
+
+demo-overcommit:
+	$(RIG) overcommit
 
 test:
 	$(RIG) test
@@ -82,5 +86,5 @@ clean:
 		-o -name '*.symvers' -o -name '*.order' \
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
-.PHONY: all check-kernel modules tools selftests demo test model mutants soak counts \
+.PHONY: all check-kernel modules tools selftests demo demo-overcommit test model mutants soak counts \
 	bench bench-full figures lint install clean

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plots of out/bench.json by gnuplot, each as SVG and PNG."""
 
-import subprocess
 import textwrap
 
-from riglib import common
+from riglib import gnuplot
 
 from . import modes as m
 
@@ -15,14 +14,13 @@ COLOURS = {
     "remap-lazy": "#56b4e9",
     "bounce": "#009e73",
     "hybrid": "#8fd175",
+    "direct": "#b2182b",
+    "direct-tight": "#ef8a62",
     "virtio-iommu": "#d55e00",
     "virtio-strict": "#cc79a7",
     "intel-iommu": "#e69f00",
     "swiotlb": "#999999",
 }
-
-TERMINALS = {"svg": "svg size 900,480 font 'sans,12' background 'white'",
-             "png": "pngcairo size 900,480 font 'sans,11'"}
 
 PAGE_MIB = 4096 / (1 << 20)
 
@@ -33,23 +31,10 @@ COSTS = {
 }
 
 
-def _gnuplot(script, path):
-    for kind, terminal in TERMINALS.items():
-        file = path.with_name(f"{path.name}.{kind}")
-        done = subprocess.run(["gnuplot"], check=False, text=True, capture_output=True,
-                              input=f"set terminal {terminal}\nset output '{file}'\n{script}")
-        if done.returncode or not file.exists():
-            raise common.RigError(f"gnuplot cannot make {file.name}:\n{done.stderr}")
-
-
-def _block(name, lines):
-    return f"${name} << EOD\n" + "\n".join(lines) + "\nEOD\n"
-
-
 def _pinned(iommu, modes):
     """Pinned memory over the time since the VMM was started, a line for each mode."""
     shown = [mode.name for mode in m.MODES if modes.get(mode.name, {}).get("timeline")]
-    blocks = [_block(f"d{number}", [f"{ms / 1000:.2f} {max(pages * PAGE_MIB, 0.01):.3f}"
+    blocks = [gnuplot.block(f"d{number}", [f"{ms / 1000:.2f} {max(pages * PAGE_MIB, 0.01):.3f}"
                                     for ms, pages in modes[name]["timeline"]])
               for number, name in enumerate(shown)]
     lines = [f"$d{number} with steps lw 2 lc rgb '{COLOURS[name]}' title '{name}'"
@@ -74,7 +59,7 @@ def _costs(iommu, modes, title, field):
                                      for mode in shown)]) for row in rows]
     bars = [f"$rows using {column}:xtic(1) lc rgb '{COLOURS[mode]}' title '{mode}'"
             for column, mode in enumerate(shown, 2)]
-    return _block("rows", lines) + textwrap.dedent(f"""\
+    return gnuplot.block("rows", lines) + textwrap.dedent(f"""\
         set title "{title}, {iommu}"
         set style data histogram
         set style histogram clustered gap 1
@@ -107,5 +92,5 @@ def draw(results, folder):
                    for row in mode["rows"].values()):
                 drawn[folder / f"{name}-{iommu}"] = _costs(iommu, modes, title, field)
     for path, script in drawn.items():
-        _gnuplot(script, path)
+        gnuplot.draw(script, path)
     return list(drawn)

@@ -7,7 +7,7 @@ import argparse
 import signal
 import sys
 
-from riglib import boot, common, counts, demo, host, kernel, linux, mutants, soak, suite
+from riglib import boot, common, counts, demo, host, kernel, linux, mutants, overcommit, soak, suite
 
 
 def cmd_kernel(args):
@@ -58,6 +58,10 @@ def arguments():
 
     command = commands.add_parser("demo", help="the demonstration; writes out/demo.json")
     command.set_defaults(run=demo.command)
+
+    command = commands.add_parser("overcommit", help="guests with more memory than their host; "
+                                                     "writes out/overcommit.json")
+    command.set_defaults(run=overcommit.command)
 
     command = commands.add_parser("test", help="all tests, as TAP")
     command.set_defaults(run=suite.command)

@@ -6,6 +6,7 @@
  *   diskio fill DISK OFFSET LENGTH SEED      with 64-bit words, see fill_block()
  *   diskio check DISK OFFSET LENGTH SEED     whether that is what is there
  *   diskio time DISK BLOCK COUNT             prints the nanoseconds of COUNT reads
+ *   diskio spread DISK LENGTH MEMORY         reads so much, again and again, to so much memory
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -17,20 +18,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "number.h"
+
 #define BLOCK	(128UL << 10)
 #define ALIGN	4096
-
-static unsigned long parse(const char *text)
-{
-	char *end;
-	unsigned long value;
-
-	errno = 0;
-	value = strtoul(text, &end, 0);
-	if (errno || !*text || *end)
-		errx(2, "not a number: %s", text);
-	return value;
-}
 
 static void *buffer(size_t size)
 {
@@ -129,12 +120,23 @@ static void measure(int disk, size_t block, unsigned long count)
 	printf("%lu\n", now() - start);
 }
 
+static void spread(int disk, unsigned long length, unsigned long memory)
+{
+	char *data = buffer(memory);
+
+	for (unsigned long at = 0; at < memory; at += BLOCK) {
+		size_t size = memory - at < BLOCK ? memory - at : BLOCK;
+
+		read_at(disk, data + at, size, at % length);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int disk;
 
 	if (argc < 5)
-		errx(2, "usage: diskio cat|fill|check|time DISK ...");
+		errx(2, "usage: diskio cat|fill|check|spread|time DISK ...");
 	disk = open(argv[2], (strcmp(argv[1], "fill") ? O_RDONLY : O_RDWR) | O_DIRECT);
 	if (disk < 0)
 		err(1, "%s", argv[2]);
@@ -145,6 +147,8 @@ int main(int argc, char **argv)
 		fill(disk, parse(argv[3]), parse(argv[4]), parse(argv[5]));
 	else if (!strcmp(argv[1], "check") && argc == 6)
 		check(disk, parse(argv[3]), parse(argv[4]), parse(argv[5]));
+	else if (!strcmp(argv[1], "spread"))
+		spread(disk, parse(argv[3]), parse(argv[4]));
 	else if (!strcmp(argv[1], "time"))
 		measure(disk, parse(argv[3]), parse(argv[4]));
 	else

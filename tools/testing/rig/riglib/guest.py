@@ -15,7 +15,7 @@ SOURCES = common.RIG / "l2"
 ROOT_MIB = 96
 ROOT_DATA_MIB = 16
 
-PROGRAMS = ["diskio", "kexec", "netio", "no_tso", "vfio_edu"]
+PROGRAMS = ["diskio", "kexec", "memory", "netio", "no_tso", "vfio_edu"]
 
 
 def _build(command, what):
@@ -26,7 +26,7 @@ def _build(command, what):
 
 def _programs(kernel):
     """Our own test programs, built for @kernel; from the cache when unchanged."""
-    sources = [SOURCES / name for name in ("edu_dma.c", "Kbuild")]
+    sources = [SOURCES / name for name in ("edu_dma.c", "Kbuild", "number.h")]
     sources += [SOURCES / f"{name}.c" for name in PROGRAMS]
     name = cache.key("guest", kernel.root.name, *sources)
 

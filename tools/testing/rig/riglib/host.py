@@ -21,9 +21,11 @@ EDU_SLOTS = ("10", "14", "18")
 NVME_SLOTS = ("11", "15", "19")
 NET_SLOTS = ("12", "16", "1a")
 
-# And for as many guests more as there are, see Spec.sets.
-MORE_NVME_SLOTS = ("08", "09", "0a", "0b", "0c", "07")
-MORE_NET_SLOTS = ("0d", "0e", "0f", "1b", "1d", "1e")
+# And for as many guests more as there are, see Spec.sets. The last of them are those of edu
+# devices, for which there is no room then.
+MORE_NVME_SLOTS = ("08", "09", "0a", "0b", "0c", "07", "10", "14", "18")
+MORE_NET_SLOTS = ("0d", "0e", "0f", "1b", "1d", "1e", "13", "17", "1c")
+SETS_BESIDE_EDU = 9
 
 # An edu device that addresses 28 bits, as QEMU's default is.
 NARROW_EDU_SLOT = "1c"
@@ -62,6 +64,8 @@ class Spec:
     # The clock counts instructions, and stands still while nothing runs.
     icount: bool = False
     memory_mib: int = 2560
+    # Of a disk for the host itself
+    swap_mib: int = 0
     cpus: int = 1
     append: str = ""
     # More of the emulator's arguments
@@ -137,6 +141,13 @@ def _initramfs(spec):
     return path
 
 
+def _edus():
+    command = []
+    for slot in EDU_SLOTS:
+        command += ["-device", f"edu,addr={slot}.0,dma_mask=0xffffffff"]
+    return command + ["-device", f"edu,addr={NARROW_EDU_SLOT}.0", *_shared_groups()]
+
+
 def _shared_groups():
     edu = "edu,dma_mask=0xffffffff"
     command = ["-device", f"{edu},addr={TWIN_EDU_SLOT}.0,multifunction=on",
@@ -145,6 +156,16 @@ def _shared_groups():
     for slot in BRIDGED_EDU_SLOTS:
         command += ["-device", f"{edu},bus=conventional,addr={slot}.0"]
     return command
+
+
+def _swap(spec):
+    if not spec.swap_mib:
+        return []
+    path = spec.run_dir / "swap.img"
+    with path.open("wb") as file:
+        file.truncate(spec.swap_mib << 20)
+    return ["-drive", f"file={path},if=none,id=swap,format=raw,cache=unsafe",
+            "-device", "virtio-blk-pci,drive=swap"]
 
 
 def _accelerator(spec):
@@ -174,17 +195,15 @@ def _command(spec, port):
         "-kernel", spec.kernel.image, "-initrd", _initramfs(spec),
         "-append", _kernel_command_line(spec, port),
     ]
-    for slot in EDU_SLOTS:
-        command += ["-device", f"edu,addr={slot}.0,dma_mask=0xffffffff"]
-    command += ["-device", f"edu,addr={NARROW_EDU_SLOT}.0"]
-    command += _shared_groups()
+    if spec.sets <= SETS_BESIDE_EDU:
+        command += _edus()
     for slot, disk in zip(spec.nvme_slots, spec.disks):
         command += ["-drive", f"file={disk},if=none,id=disk{slot},format=raw",
                     "-device", f"nvme,drive=disk{slot},serial=rig{slot},addr={slot}.0"]
     for slot in spec.net_slots if spec.net else ():
         command += ["-netdev", f"user,id=net{slot}",
                     "-device", f"e1000e,netdev=net{slot},addr={slot}.0,romfile="]
-    return command + list(spec.devices)
+    return command + _swap(spec) + list(spec.devices)
 
 
 class _Echo:

@@ -39,19 +39,38 @@ run_fio() {
 	[ "$(echo "$found" | cut -d ';' -f 5)" = 0 ] || end "failed: fio: $found"
 }
 
-# step_fio KIND BLOCK DEPTH COUNT
-step_fio() {
+# measure_fio KIND OPTION...: with one job of that kind.
+measure_fio() {
+	kind=$1
+	shift
 	wait_for disk find_disk
-	run_fio --rw="$1" --bs="$2" --iodepth="$3" --number_ios="$4" --norandommap --io_size=64G \
-		--exec_prerun="$MARK" --exec_postrun="$MARK"
+	run_fio --rw="$kind" "$@" --exec_prerun="$MARK" --exec_postrun="$MARK"
 	# KiB and milliseconds, reading or writing.
-	case $1 in
+	case $kind in
 	*read) kib=6 ms=9 ;;
 	*write) kib=47 ms=50 ;;
 	esac
 	kib=$(echo "$found" | cut -d ';' -f "$kib")
 	ms=$(echo "$found" | cut -d ';' -f "$ms")
 	say "fio $kib $((ms * 1000000))"
+}
+
+# step_fio KIND BLOCK DEPTH COUNT
+step_fio() {
+	measure_fio "$1" --bs="$2" --iodepth="$3" --number_ios="$4" --norandommap --io_size=64G
+}
+
+# step_fio_cached BLOCK COUNT: from the beginning of the disk on.
+step_fio_cached() {
+	measure_fio read --bs="$1" --number_ios="$2" --direct=0 --invalidate=1 --ioengine=psync \
+		--offset=0 --size=112M
+}
+
+# step_fill_memory LENGTH: reads the beginning of the disk again and again, to most of the
+# memory that nobody has.
+step_fill_memory() {
+	kib=$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)
+	must /rig/diskio spread "$disk" "$1" $(((kib / 1024 - 48) << 20))
 }
 
 # What fio writes it reads back right.
