@@ -153,6 +153,7 @@ def host(part):
         "pinned": _pinned(measured),
         "verified": not measured["wrong"],
         "wrong": measured["wrong"],
+        "pinned_peak": measured["pinned_peak"],
         "lost": measured["lost"],
         "timeline": [point[:2] for point in measured["timeline"]],
     } for mode, measured in part["modes"].items()}}

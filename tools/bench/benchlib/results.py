@@ -8,6 +8,7 @@
      "timeline": [[ms since the start of the VMM, pages pinned, KiB accounted], ...],
      "groups": {device of the guest: type of its IOMMU group},
      "wrong": [what the guest got wrong, ...],
+     "pinned_peak": pages, the most that were ever pinned in its aperture,
      "lost": how often the emulator has lost the guest, which was started again then,
      "rows": {row: {
          "counts": [{counter: its rise for the row's operations}, ...],
@@ -42,6 +43,7 @@ COUNTERS = {
     "map_calls": "pv_map_calls",
     "unmap_calls": "pv_unmap_calls",
     "flushes": "pv_flushes",
+    "pinned_peak": "pv_pinned_peak",
     "cpu_ns": "cpu_ns",
     "instructions": "instructions",
 }
@@ -102,7 +104,9 @@ def _host_line(guest, words):
         case ["instructions", _, count] if guest.timed:
             guest.instructions[guest.row] = int(count)
         case ["row", _, row, what, number]:
-            guest.row, guest.timed = (row, int(number)), what == "time"
+            # What is measured of one that only warms up counts for no row.
+            guest.row = (row if what != "warm" else "", int(number))
+            guest.timed = what == "time"
             guest.began = None
         case ["write", _, *numbers]:
             guest.written = [int(number) for number in numbers]
@@ -224,6 +228,8 @@ def measured(part, spec, outcome):
             "timeline": _timeline(spec, mode.name),
             "groups": {words[0]: words[1] for words in guest.words("group")},
             "wrong": list(_wrong_data(guest, digest, spec.disks, moved)),
+            "pinned_peak": max((sample["pinned_peak"] for sample in guest.samples.values()
+                                if "pinned_peak" in sample), default=None),
             "lost": outcome.values("lost").count([mode.name]),
             "rows": {row.name: _row(guest, row, part.ops[row.name]) for row in part.rows},
         }

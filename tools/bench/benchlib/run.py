@@ -9,7 +9,8 @@ Writes out/bench.json:
      "groups", "boot", "rows", "pinned", "verified", "wrong", "lost", "timeline"}},
    "statements": [{"statement", "true", "wrong": [what contradicts it], "figures"}, ...]}}}
 
-"micro" of a host is {what: instructions of one call}: see micro.py.
+"micro" of a host is {what: instructions of one call}: see micro.py; "attach" is what it takes to
+start a VMM: see attach.py.
 
 figures.py says what is what; a timeline is [[ms since the start of the VMM, pages pinned], ...]
 while the guest boots, loads its drivers, rests, and moves data that is checked.
@@ -22,12 +23,13 @@ import subprocess
 
 from riglib import build, cache, common, host, kernel
 
-from . import figures, micro, modes as m, parts, plots, rows as r, statements, tables
+from . import attach, figures, micro, modes as m, parts, plots, rows as r, statements, tables
 
-# Guests at work, and single hypercalls.
+# Guests at work, single hypercalls, and VMMs that start.
 GUESTS = "guests"
 MICRO = "micro"
-KINDS = [GUESTS, MICRO]
+ATTACH = "attach"
+KINDS = [GUESTS, MICRO, ATTACH]
 
 IOMMUS = [name for name in host.IOMMU_DEVICES if name != "none"]
 
@@ -66,7 +68,7 @@ def add_options(parser):
                              "is through is not run again")
     parser.add_argument("--iommu", nargs="+", choices=IOMMUS, default=["vt-d", "amd-vi"])
     parser.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS,
-                        help="guests at work, or single hypercalls")
+                        help="guests at work, single hypercalls, or VMMs that start")
     parser.add_argument("--modes", nargs="+", choices=[mode.name for mode in m.MODES],
                         default=[mode.name for mode in m.MODES], help="besides plain")
     parser.add_argument("--rows", nargs="+", choices=[row.name for row in r.ROWS],
@@ -139,11 +141,15 @@ def _measure(args, wanted, chosen):
     return found
 
 
-def _measure_micro(iommus, chosen):
+def _measure_each(measure, iommus, chosen):
     """{iommu: (figures, failures)}"""
-    micro.prepare(chosen)
     with concurrent.futures.ThreadPoolExecutor(len(iommus)) as pool:
-        return dict(zip(iommus, pool.map(lambda iommu: micro.measure(iommu, chosen), iommus)))
+        return dict(zip(iommus, pool.map(lambda iommu: measure(iommu, chosen), iommus)))
+
+
+def _measure_micro(iommus, chosen):
+    micro.prepare(chosen)
+    return _measure_each(micro.measure, iommus, chosen)
 
 
 def _commit():
@@ -153,16 +159,20 @@ def _commit():
     return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain") else "")
 
 
-def _hosts(found, calls):
-    """@found: of the parts, in their order; @calls: {iommu: what single hypercalls cost}"""
+def _hosts(found, calls, starts):
+    """@found: of the parts, in their order; @calls: {iommu: what single hypercalls cost}; @starts:
+    {iommu: what it takes to start a VMM}"""
     measured = figures.together(found)
     hosts = {}
-    for iommu in dict.fromkeys([*measured, *calls]):
+    for iommu in dict.fromkeys([*measured, *calls, *starts]):
         of_host = figures.host(measured[iommu]) if iommu in measured else {"modes": {}}
         of_host["statements"] = statements.judge(of_host["modes"])
         if calls.get(iommu):
             of_host["micro"] = calls[iommu]
             of_host["statements"] += statements.judge_micro(calls[iommu], micro.LIMITS)
+        if starts.get(iommu):
+            of_host["attach"] = starts[iommu]
+            of_host["statements"] += statements.judge_attach(starts[iommu])
         hosts[iommu] = of_host
     return hosts
 
@@ -174,6 +184,8 @@ def _print(hosts, failures):
             print("\n".join(tables.host(iommu, of_host["modes"])))
         if "micro" in of_host:
             print("\n".join(tables.micro(iommu, of_host["micro"])))
+        if "attach" in of_host:
+            print("\n".join(tables.attach(iommu, of_host["attach"])))
     judged = [(iommu, of_host["statements"]) for iommu, of_host in hosts.items()]
     print("\n".join(tables.statements(judged)))
     for failure in failures:
@@ -194,9 +206,12 @@ def command(args):
                 for failure in measured["failures"]]
     failures += [f"{part.name}: did not run" for part in wanted if part not in found]
     calls = _measure_micro(args.iommu, chosen) if MICRO in args.kind else {}
-    failures += [failure for _, failed in calls.values() for failure in failed]
+    starts = (_measure_each(attach.measure, args.iommu, chosen) if ATTACH in args.kind else {})
+    failures += [failure for _, failed in [*calls.values(), *starts.values()]
+                 for failure in failed]
     usable = [found[part] for part in wanted if part in found and not found[part]["failures"]]
-    hosts = _hosts(usable, {iommu: found for iommu, (found, _) in calls.items()})
+    hosts = _hosts(usable, {iommu: found for iommu, (found, _) in calls.items()},
+                   {iommu: found for iommu, (found, _) in starts.items()})
     results = {
         "schema": 1, "commit": commit, "kernel": chosen.release,
         "rounds": max((part.rounds for part in wanted), default=0),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is claimed of the figures. A time never decides."""
 
+from . import attach, modes as m
+
 # Like with like: what unmaps in batches, and what unmaps at once. The lazy mode is the default,
 # and has to be better than all.
 PAIRS = (("remap-lazy", "virtio-iommu"), ("remap-lazy", "intel-iommu"),
@@ -8,6 +10,10 @@ PAIRS = (("remap-lazy", "virtio-iommu"), ("remap-lazy", "intel-iommu"),
 # Not the sum of exits: each mapping takes one, and each unmapping at once, whoever gets them,
 # and lazy modes flush by time.
 JUDGED = {"user_exits": "exits to user space", "instructions": "instructions"}
+
+# Mode direct, once a guest has used its memory for DMA.
+MOST_INSTRUCTIONS = 1.03
+MOST_SYNCS = 0.001
 
 
 def _statement(text, wrong, figures):
@@ -44,10 +50,52 @@ def few_flushes(modes, mode):
                       wrong, figures)
 
 
+def _at_most(modes, mode, name, most, text):
+    figures = {row: values[name] for row, values in modes[mode]["rows"].items()
+               if values.get(name) is not None}
+    return _statement(f"{mode}: {text} in every row",
+                      [row for row, value in figures.items() if value > most], figures)
+
+
+def as_plain(modes, mode):
+    return _at_most(modes, mode, "instruction_ratio", MOST_INSTRUCTIONS,
+                    f"at most {MOST_INSTRUCTIONS} times plain's instructions")
+
+
+def no_exits(modes, mode):
+    return _at_most(modes, mode, "syncs", MOST_SYNCS,
+                    f"at most {MOST_SYNCS} hypercalls for one operation")
+
+
+def within_budget(modes, mode, budget):
+    """It is the host that enforces it; that the guest had to make room shows that it matters."""
+    peak = modes[mode]["pinned_peak"]
+    row = modes[mode]["rows"].get("nvme-cached-read", {})
+    unmapped = row.get("unmapped")
+    wrong = [] if peak is not None and peak <= budget else ["pinned_peak"]
+    if unmapped is not None and unmapped * row["ops"] < budget:
+        wrong.append("unmapped")
+    return _statement(f"{mode} has never more than {budget} pages pinned, with eight times as many "
+                      "in use", wrong, {"pinned_peak": peak, "unmapped": unmapped})
+
+
 def verified(modes):
     figures = {mode: values["wrong"] for mode, values in modes.items()}
     return _statement("all data was right in every mode",
                       [mode for mode, wrong in figures.items() if wrong], figures)
+
+
+def judge_attach(modes):
+    """To start a guest behind pviommu takes no longer if it has more memory, and pins nothing."""
+    growths = {mode: attach.growth(sizes) for mode, sizes in modes.items() if mode != m.PLAIN}
+    pages = {mode: max(size["pages"] for size in sizes.values()) for mode, sizes in modes.items()
+             if mode != m.PLAIN}
+    return [_statement(f"to start a VMM takes at most {attach.MOST_GROWTH} times the instructions if "
+                       "its guest has 12 times the memory",
+                       [mode for mode, value in growths.items() if value > attach.MOST_GROWTH],
+                       growths),
+            _statement("a VMM that has started has nothing pinned",
+                       [mode for mode, value in pages.items() if value], pages)]
 
 
 def judge_micro(calls, limits):
@@ -65,6 +113,10 @@ def judge(modes):
         found.append(no_hypercalls(modes, "bounce"))
     if "remap-lazy" in modes:
         found.append(few_flushes(modes, "remap-lazy"))
+    if "direct" in modes:
+        found += [as_plain(modes, "direct"), no_exits(modes, "direct")]
+    found += [within_budget(modes, mode.name, mode.budget) for mode in m.MODES
+              if mode.budget and mode.name in modes]
     if all("wrong" in values for values in modes.values()):
         found.append(verified(modes))
     # Nothing is said of what was not measured.

@@ -78,6 +78,17 @@ def micro(iommu, calls):
     yield ""
 
 
+def attach(iommu, modes):
+    """Lines about VMMs that start."""
+    sizes = list(next(iter(modes.values())))
+    yield f"== {iommu}, to start a VMM whose guest has so many MiB"
+    for title, name, scale in (("millions of instructions", "instructions", 1e6),
+                               ("ms (emulated)", "ms", 1), ("pages pinned", "pages", 1)):
+        yield from _lines(title, sizes, modes,
+                          lambda mode, mib, name=name, scale=scale:
+                          number(modes[mode][mib][name] / scale), CELL)
+
+
 def statements(found):
     for iommu, judged in found:
         for statement in judged:

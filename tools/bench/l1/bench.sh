@@ -251,6 +251,8 @@ start() {
 	sleep $REST_SECONDS
 	locked net_idle
 	verify || return
+	# As if it had been used for long: DMA to all of its memory.
+	work fill_memory "$DATA_LENGTH" || return
 	in_effect || return
 	watch_end
 }
@@ -273,14 +275,14 @@ bring_up() {
 	# shellcheck disable=SC2034,SC2046,SC2086
 	{
 		number=$(grep -n "^$1|" /run/rig/modes | cut -d : -f 1)
-		IFS='|' read -r name behind cmdline driver arguments <<-EOF
+		IFS='|' read -r name behind options cmdline driver arguments <<-EOF
 			$(sed -n "${number}p" /run/rig/modes)
 		EOF
 		nvme=$(nth "$number" $NVMES) net=$(nth "$number" $NETS)
 	}
 	GUEST_WRAP=''
 	[ "$behind" = no ] ||
-		GUEST_WRAP="$BIN/pviommu run --device $nvme=00:$GUEST_NVME --device $net=00:$GUEST_NET --"
+		GUEST_WRAP="$BIN/pviommu run $options --device $nvme=00:$GUEST_NVME --device $net=00:$GUEST_NET --"
 	while ! start; do
 		lost
 	done
@@ -304,6 +306,14 @@ each_row() {
 count_row() {
 	result "row $guest $row count $1"
 	sampled="$row $1"
+	do_row
+}
+
+# warm_row: measures nothing. What comes after finds things as they are when such work has
+# been done for long.
+warm_row() {
+	result "row $guest $row warm 0"
+	sampled=
 	do_row
 }
 
@@ -332,6 +342,7 @@ for guest in $guests; do
 	bring_up "$guest"
 done
 
+each_row warm_row
 for round in $(seq "$(option counts)"); do
 	each_row count_row "$round"
 done
