@@ -13,6 +13,7 @@
 #include <linux/kvm_host.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pagemap.h>
 #include <linux/shrinker.h>
 #include <linux/version.h>
 #include <linux/vfio.h>
@@ -36,6 +37,12 @@ static inline bool pviommu_vfio_file_is_of(const struct file *file,
 static inline bool pviommu_is_misfit(int err)
 {
 	return err == -EINVAL;
+}
+
+/* Where it is in its file; not of hugetlbfs. */
+static inline pgoff_t pviommu_page_index(struct page *page)
+{
+	return page_to_pgoff(page);
 }
 
 /* One page, if it is there: 1 then. The VMM's mmap_lock is held. */
@@ -170,6 +177,11 @@ static inline bool iommu_group_has_isolated_msi(struct iommu_group *group)
 	((void)(gfp), iommu_map(domain, iova, paddr, size, prot))
 #define iommu_map_sg(domain, iova, sg, nents, prot, gfp) \
 	((void)(gfp), iommu_map_sg(domain, iova, sg, nents, prot))
+
+static inline pgoff_t pviommu_page_index(struct page *page)
+{
+	return page_to_index(page);
+}
 
 static inline long pviommu_look_at_page(struct mm_struct *mm, unsigned long hva,
 					struct page **page)

@@ -25,10 +25,10 @@
 #include <linux/bitmap.h>
 #include <linux/delay.h>
 #include <linux/hash.h>
+#include <linux/hugetlb.h>
 #include <linux/interval_tree.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/pagemap.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/workqueue.h>
@@ -154,7 +154,9 @@ static bool is_of_file(struct mm_struct *mm, unsigned long hva, struct page *pag
 
 	return vma && vma->vm_file && !PageAnon(page) &&
 	       READ_ONCE(compound_head(page)->mapping) == vma->vm_file->f_mapping &&
-	       page_to_pgoff(page) == linear_page_index(vma, hva);
+	       (is_vm_hugetlb_page(vma) ||
+		pviommu_page_index(page) ==
+			vma->vm_pgoff + ((hva - vma->vm_start) >> PAGE_SHIFT));
 }
 
 enum sight { THERE, GONE, UNSEEN };

@@ -48,6 +48,7 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 	pviommu_shadow_becomes_spare(ap, leaf);
 	return leaf;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_shadow_add);
 
 /**
  * pviommu_shadow_wrote_table() - the guest's leaf was written to

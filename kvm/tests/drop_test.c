@@ -4,8 +4,10 @@
  * log gets.
  */
 #include <linux/bitmap.h>
+#include <linux/sizes.h>
 
 #include "fixture.h"
+#include "shadow.h"
 
 static void drop_is_done_in_pieces(struct kunit *test)
 {
@@ -109,6 +111,37 @@ static void empty_leaves_are_kept_but_not_all(struct kunit *test)
 	fixture_check(fix);
 }
 
+/*
+ * A window costs what is mapped in it, by leaves of 2 MiB, however large it is: and one bit for
+ * 2 MiB in which the IOMMU may have a table.
+ */
+static void a_large_window_costs_what_is_in_it(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+	struct pviommu_aperture *ap;
+	unsigned int i;
+
+	ap = pviommu_aperture_create(&fix->vm, PAGE_SIZE, SZ_64G - PAGE_SIZE,
+				     SZ_64K);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ap);
+	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&ap->shadow));
+	KUNIT_EXPECT_NULL(test, ap->domain.tables);
+
+	/* All over the window, and no two side by side. */
+	for (i = 0; i < 100; i++)
+		KUNIT_ASSERT_NOT_NULL(test,
+				      pviommu_shadow_add(ap, i * 163000UL,
+							 FRAME(FRAME_LEAVES, 0)));
+	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 100);
+	/* A page and its pin, for each of 512, and a little more. */
+	KUNIT_EXPECT_LE(test, sizeof(struct pviommu_shadow_leaf),
+			PVIOMMU_ENTRIES_PER_LEAF * 24 + 128);
+	pviommu_shadow_forget(ap);
+	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
+	pviommu_aperture_destroy(ap);
+}
+
 static int leaves_init(struct kunit *test)
 {
 	fixture_create(test, 70 * PVIOMMU_ENTRIES_PER_LEAF, 0);
@@ -117,6 +150,7 @@ static int leaves_init(struct kunit *test)
 
 static struct kunit_case leaves_tests[] = {
 	KUNIT_CASE_SLOW(empty_leaves_are_kept_but_not_all),
+	KUNIT_CASE(a_large_window_costs_what_is_in_it),
 	{}
 };
 
