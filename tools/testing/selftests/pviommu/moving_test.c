@@ -299,6 +299,64 @@ TEST_F(swapping, all_but_what_is_in_use)
 	EXPECT_EQ(0, stats_now(ctx).moved);
 }
 
+/* Has the kernel swap out what it can of 2 MiB; how many pages that are. */
+static unsigned int swap_out(__u8 *mem, unsigned int enough)
+{
+	unsigned int tries, i, n = 0;
+
+	for (tries = 0; tries < 500 && n < enough; tries++) {
+		page_out(mem, HUGE);
+		for (i = n = 0; i < HUGE / VM_PAGE_SIZE; i++)
+			n += !!(where(mem + i * VM_PAGE_SIZE) & SWAPPED);
+		usleep(10000);
+	}
+	return n;
+}
+
+/* The first whole huge page of the guest's data. */
+static __u8 *huge_page(struct ctx *ctx)
+{
+	unsigned long at = (unsigned long)guest_page(ctx, 0);
+
+	return (__u8 *)((at + HUGE - 1) & ~(HUGE - 1));
+}
+
+/* Of 512 pages one is in use. */
+static void use_one(struct __test_metadata *_metadata, struct ctx *ctx, __u8 *mem)
+{
+	memset(mem, 5, HUGE);
+	table_set(ctx, 0, guest_page_entry((mem - guest_page(ctx, 0)) /
+					   VM_PAGE_SIZE + 77, RW) | USE);
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+}
+
+TEST_F_TIMEOUT(swapping, small_pages_but_for_one, 120)
+{
+	struct ctx *ctx = &self->ctx;
+	__u8 *mem = huge_page(ctx);
+
+	use_one(_metadata, ctx, mem);
+	EXPECT_EQ(511, swap_out(mem, 511));
+	EXPECT_TRUE(where(mem + 77 * VM_PAGE_SIZE) & PRESENT);
+}
+
+/* Frozen by one pin: which is why there is pviommu run --no-thp. */
+TEST_F_TIMEOUT(swapping, huge_page_as_a_whole, 120)
+{
+	struct ctx *ctx = &self->ctx;
+	__u8 *mem = huge_page(ctx);
+
+	ASSERT_EQ(0, prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0));
+	ASSERT_EQ(0, madvise(mem, HUGE, MADV_HUGEPAGE));
+	use_one(_metadata, ctx, mem);
+	ASSERT_EQ((where(mem) & PFN) + 511,
+		  where(mem + 511 * VM_PAGE_SIZE) & PFN);
+	EXPECT_EQ(0, swap_out(mem, 1));
+	table_set(ctx, 0, 0);
+	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
+	EXPECT_EQ(512, swap_out(mem, 512));
+}
+
 /*
  * What is in use, and whatever else the kernel tries.
  */
