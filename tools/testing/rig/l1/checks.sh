@@ -48,6 +48,11 @@ comes_to() {
 	wait_until stat_is "$@"
 }
 
+# Has the host taken back idle pages?
+has_reclaimed() {
+	[ "$(stat_of reclaimed)" -gt 0 ]
+}
+
 # stat_stays NAME: does it stay the same for a second? Its value is in $settled.
 stat_stays() {
 	settled=$(stat_of "$1")

@@ -88,10 +88,6 @@ bounce_guest() {
 	GUEST_MEMORY='' ENDPOINTS=''
 }
 
-has_reclaimed() {
-	[ "$(stat_of reclaimed)" -gt 0 ]
-}
-
 # And in mode direct, before and after the host has taken back what is idle.
 direct_root_guest() {
 	GUEST_ROOT=/dev/nvme0n1

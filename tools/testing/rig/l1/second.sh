@@ -88,6 +88,31 @@ try_modes() {
 	GUEST_KERNEL='' GUEST_INITRD=''
 }
 
+try_direct() {
+	GUEST_KERNEL=/run/rig/guest-$1/vmlinuz
+	GUEST_INITRD=/run/rig/guest-$1/guest.cpio
+	RUN_OPTIONS=--direct
+	launch "$1-direct" ''
+	RUN_OPTIONS=
+	title="guest $1:"
+	guest_until pause booted
+	guest_step pviommu mode=direct
+	guest_step idle
+	check "$title in mode direct the disk reads right" reads_right_cached
+	check "$title pages stay" [ "$(stat_of pinned)" -ge $((DATA_LENGTH / 4096)) ]
+	echo 2 >/proc/sys/vm/drop_caches
+	check "$title until the host takes them back" wait_until has_reclaimed
+	check "$title and the disk reads right after that" reads_right
+	guest_step write "$DATA_LENGTH" "$WRITE_LENGTH" 4
+	guest_step written "$DATA_LENGTH" "$WRITE_LENGTH" 4
+	forget
+	guest_step edu
+	check "$title in mode direct edu writes where it may" said edu inside_write 1
+	check "$title and reads there" said edu inside_read 1
+	finish
+	GUEST_KERNEL='' GUEST_INITRD=''
+}
+
 # Devices come and go. In 6.1 the driver stays for good.
 check_unload() {
 	forget
@@ -106,10 +131,16 @@ check_unload() {
 
 load_pviommu
 bind_vfio "$NVME" "$EDU"
-[ "$(option selftests)" = no ] || run_selftests
+if [ "$(option selftests)" != no ]; then
+	swap_on
+	run_selftests
+	swap_off
+fi
 for series in $(option guests | tr , ' '); do
 	try_kernel "$series"
-	[ "$series" != 6.1 ] || try_modes "$series"
+	[ "$series" = 6.1 ] || continue
+	try_modes "$series"
+	try_direct "$series"
 done
 rmmod kvm_pviommu || fail "kvm-pviommu.ko does not unload"
 result "checks done"
