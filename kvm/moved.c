@@ -324,8 +324,10 @@ bool pviommu_moved_check(struct pviommu_vm *vm)
 	for (i = 0; i < BITS_TO_LONGS(PVIOMMU_SUSPECTS); i++)
 		suspects[i] = xchg(&vm->suspects[i], 0);
 	bitmap_zero(vm->look_again, PVIOMMU_SUSPECTS);
-	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
-		check_aperture(ap, mm, suspects);
+	if (!bitmap_empty(suspects, PVIOMMU_SUSPECTS)) {
+		for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
+			check_aperture(ap, mm, suspects);
+	}
 	mmput_async(mm);
 	return count_unseen(vm, suspects);
 }
@@ -339,13 +341,14 @@ static void moved_work(struct work_struct *work)
 		usleep_range(1000, 2000);
 }
 
-/* For the frames of each memslot that has a part of a range. */
-static void for_frames(struct pviommu_vm *vm, const struct mmu_notifier_range *range,
+/* For the frames of each memslot that has a part of a range. False if there is none. */
+static bool for_frames(struct pviommu_vm *vm, const struct mmu_notifier_range *range,
 		       void (*function)(struct pviommu_vm *vm, gfn_t gfn, u64 n))
 {
 	unsigned long last = range->end - 1;
 	struct interval_tree_node *node;
 	struct kvm_memslots *slots;
+	bool any = false;
 	int idx;
 
 	idx = srcu_read_lock(&vm->kvm->srcu);
@@ -361,8 +364,10 @@ static void for_frames(struct pviommu_vm *vm, const struct mmu_notifier_range *r
 		gfn_t gfn = hva_to_gfn_memslot(from, slot);
 
 		function(vm, gfn, hva_to_gfn_memslot(to + PAGE_SIZE - 1, slot) - gfn);
+		any = true;
 	}
 	srcu_read_unlock(&vm->kvm->srcu, idx);
+	return any;
 }
 
 /* Does what is announced leave all pages where they are? */
@@ -392,10 +397,8 @@ static void invalidate_ends(struct mmu_notifier *notifier,
 {
 	struct pviommu_vm *vm = container_of(notifier, struct pviommu_vm, notifier);
 
-	if (is_harmless(range))
-		return;
-	for_frames(vm, range, pviommu_moved_after);
-	pviommu_queue_work(&vm->moved);
+	if (!is_harmless(range) && for_frames(vm, range, pviommu_moved_after))
+		pviommu_queue_work(&vm->moved);
 }
 
 static const struct mmu_notifier_ops notifier_ops = {
