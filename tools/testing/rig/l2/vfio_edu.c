@@ -43,8 +43,8 @@
 /* Pages of a file on a disk cannot be pinned for so long. */
 #define SECRET_FILE	"/dev/secret"
 
-/* Touched in search of a page that is not where the window is. */
-#define SEARCH_PAGES	16384
+/* Touched at most in search of a page that is not where the window is: more than is there. */
+#define SEARCH		(300UL << 20)
 
 enum { SECRET = 0x5a, FILL = 0xa5, INITIAL = 0x3c };
 
@@ -266,25 +266,28 @@ static bool in_window(uint64_t address)
 	return address >= window_start && address <= window_last;
 }
 
-/* A page at whose guest physical address there is no IOVA of the window. */
+/*
+ * A page at whose guest physical address there is no IOVA of the window. What is touched in vain
+ * stays, so that the kernel runs out of what is in the window.
+ */
 static uint8_t *page_outside(void)
 {
-	uint8_t *memory = mmap(NULL, SEARCH_PAGES * PAGE, PROT_READ | PROT_WRITE,
+	uint8_t *memory = mmap(NULL, SEARCH, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned int i;
+	size_t at;
 
 	if (memory == MAP_FAILED)
 		err(1, "mmap");
-	madvise(memory, SEARCH_PAGES * PAGE, MADV_NOHUGEPAGE);
-	for (i = 0; i < SEARCH_PAGES; i++) {
-		memory[i * PAGE] = 1;
-		if (!in_window(physical(memory + i * PAGE)))
+	madvise(memory, SEARCH, MADV_NOHUGEPAGE);
+	for (at = 0; at < SEARCH; at += PAGE) {
+		memory[at] = 1;
+		if (!in_window(physical(memory + at)))
 			break;
 	}
-	if (i == SEARCH_PAGES)
+	if (at == SEARCH)
 		errx(1, "all memory is where the window is");
-	mlock(memory + i * PAGE, PAGE);
-	return memory + i * PAGE;
+	mlock(memory + at, PAGE);
+	return memory + at;
 }
 
 static void attempt_all(uint64_t iova)
