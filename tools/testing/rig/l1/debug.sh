@@ -94,7 +94,7 @@ direct_root_guest() {
 	GUEST_MEMORY=768
 	RUN_OPTIONS=--direct
 	ENDPOINTS="$NVME=$GUEST_NVME $EDU=$GUEST_EDU $NET=$GUEST_NET"
-	launch direct_root pviommu.mode=direct
+	launch direct_root "pviommu.mode=direct pviommu.idle_seconds=0"
 	GUEST_ROOT='' RUN_OPTIONS=''
 	guest_until pause booted
 	guest_step root

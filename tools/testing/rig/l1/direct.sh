@@ -61,7 +61,7 @@ direct_guest() {
 	launch direct ''
 	RUN_OPTIONS=''
 	guest_until pause booted
-	guest_step pviommu mode=direct
+	guest_step pviommu mode=direct idle_seconds=0
 	guest_step idle
 	check "direct: the table has use counts" [ "$(stat_of direct)" = 1 ]
 	check "direct: the disk reads right" reads_right_cached
@@ -89,7 +89,7 @@ tight_direct_guest() {
 	launch direct_tight ''
 	RUN_OPTIONS=''
 	guest_until pause booted
-	guest_step pviommu mode=direct
+	guest_step pviommu mode=direct idle_seconds=0
 	guest_step idle
 	check "direct, small budget: the disk reads right" reads_right_cached
 	check "direct, small budget: never more than that" [ "$(stat_of pinned_peak)" -le $budget ]

@@ -96,7 +96,7 @@ try_direct() {
 	RUN_OPTIONS=
 	title="guest $1:"
 	guest_until pause booted
-	guest_step pviommu mode=direct
+	guest_step pviommu mode=direct idle_seconds=0
 	guest_step idle
 	check "$title in mode direct the disk reads right" reads_right_cached
 	check "$title pages stay" [ "$(stat_of pinned)" -ge $((DATA_LENGTH / 4096)) ]
