@@ -159,7 +159,7 @@ static bool is_of_file(struct mm_struct *mm, unsigned long hva, struct page *pag
 			vma->vm_pgoff + ((hva - vma->vm_start) >> PAGE_SHIFT));
 }
 
-enum sight { THERE, GONE, UNSEEN };
+enum sight { THERE, GONE, UNSEEN, IN_FILE };
 
 /* Is @shadow's page still the one behind its frame? Nobody waits for the VMM. */
 static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
@@ -182,30 +182,29 @@ static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
 		sight = page == shadow->page ? THERE : GONE;
 		put_page(page);
 	} else if (is_of_file(mm, hva, shadow->page)) {
-		sight = THERE;
+		sight = IN_FILE;
 	}
 	mmap_read_unlock(mm);
 	return sight;
 }
 
-/* The same; what is not seen again and again is gone. */
+/*
+ * The same; what is not seen again and again is gone, but for what a file still has then: a
+ * hole is announced before it is made.
+ */
 static bool is_gone(struct pviommu_aperture *ap, struct mm_struct *mm,
 		    const struct pviommu_shadow *shadow)
 {
 	unsigned int bit = suspect_bit(entry_gfn(shadow->entry));
+	enum sight sight = look(ap, mm, shadow);
 	struct pviommu_vm *vm = ap->vm;
 
-	switch (look(ap, mm, shadow)) {
-	case THERE:
-		return false;
-	case GONE:
-		return true;
-	default:
-		if (vm->unseen[bit] == TRIES)
-			return true;
-		set_bit(bit, vm->look_again);
-		return false;
-	}
+	if (sight == THERE || sight == GONE)
+		return sight == GONE;
+	if (vm->unseen[bit] == TRIES)
+		return sight == UNSEEN;
+	set_bit(bit, vm->look_again);
+	return false;
 }
 
 /* Marks in @gone what has to go of a leaf. Of a direct table, entries go that are idle. */
