@@ -221,7 +221,7 @@ FIXTURE_TEARDOWN(freed)
 }
 
 /* By khugepaged, or for the asking. */
-TEST_F(freed, is_moved)
+TEST_F_TIMEOUT(freed, is_moved, 120)
 {
 	__u64 before = where(self->mem);
 	__u8 byte = self->mem[VM_PAGE_SIZE - 1];
@@ -246,7 +246,7 @@ TEST_F_TIMEOUT(freed, is_merged, 120)
 	EXPECT_EQ(7, self->mem[5]);
 }
 
-TEST_F(freed, is_discarded)
+TEST_F_TIMEOUT(freed, is_discarded, 120)
 {
 	ASSERT_EQ(0, madvise(self->mem, 16 * VM_PAGE_SIZE, MADV_DONTNEED));
 	EXPECT_FALSE(where(self->mem) & (PRESENT | SWAPPED));
@@ -275,7 +275,7 @@ FIXTURE_TEARDOWN(swapping)
 	EXPECT_EQ(self->ctx.pins, pins_now());
 }
 
-TEST_F(swapping, all_but_what_is_in_use)
+TEST_F_TIMEOUT(swapping, all_but_what_is_in_use, 120)
 {
 	struct ctx *ctx = &self->ctx;
 	unsigned int tries;
@@ -435,7 +435,7 @@ FIXTURE_TEARDOWN(discarded)
 }
 
 /* Before the VMM can tell the guest that it may use the page again. */
-TEST_F(discarded, idle)
+TEST_F_TIMEOUT(discarded, idle, 120)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -456,7 +456,7 @@ TEST_F(discarded, idle)
 	EXPECT_EQ(4, pinned(ctx));
 }
 
-TEST_F(discarded, idle_and_forgotten)
+TEST_F_TIMEOUT(discarded, idle_and_forgotten, 120)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -472,7 +472,7 @@ TEST_F(discarded, idle_and_forgotten)
 }
 
 /* The guest has asked for it: the device reaches what is not the guest's any more no longer. */
-TEST_F(discarded, in_use)
+TEST_F_TIMEOUT(discarded, in_use, 120)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -488,7 +488,7 @@ TEST_F(discarded, in_use)
 }
 
 /* A hole in the file that it is. */
-TEST_F(discarded, from_a_file)
+TEST_F_TIMEOUT(discarded, from_a_file, 120)
 {
 	struct ctx *ctx = &self->ctx;
 	int fd = share(memory_at(ctx, 0), 16 * VM_PAGE_SIZE);
@@ -505,7 +505,7 @@ TEST_F(discarded, from_a_file)
 }
 
 /* A SYNC that comes first finds out by itself. */
-TEST_F(discarded, and_synced)
+TEST_F_TIMEOUT(discarded, and_synced, 120)
 {
 	struct ctx *ctx = &self->ctx;
 	unsigned int i;
@@ -523,7 +523,7 @@ TEST_F(discarded, and_synced)
 }
 
 /* In a table without use counts, and at another address. */
-TEST_F(discarded, in_another_mode)
+TEST_F_TIMEOUT(discarded, in_another_mode, 120)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -541,7 +541,7 @@ TEST_F(discarded, in_another_mode)
 }
 
 /* All of the guest's memory. */
-TEST_F(discarded, everything)
+TEST_F_TIMEOUT(discarded, everything, 120)
 {
 	struct ctx *ctx = &self->ctx;
 

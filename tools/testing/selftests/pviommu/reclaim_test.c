@@ -226,7 +226,7 @@ static void drop_slab(struct __test_metadata *_metadata)
 }
 
 /* The host's memory management asks. */
-TEST_F(reclaim, shrinker)
+TEST_F_TIMEOUT(reclaim, shrinker, 120)
 {
 	struct ctx *ctx = &self->ctx;
 
