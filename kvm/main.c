@@ -191,21 +191,18 @@ static int ioctl_reclaim(struct pviommu_vm *vm, union ioctl_buffer *buf)
 {
 	struct pviommu_reclaim *cmd = &buf->reclaim;
 	struct pviommu_aperture *ap;
-	u32 id;
 
 	if (cmd->flags || cmd->__reserved)
 		return -EOPNOTSUPP;
 
-	cmd->out_pages = 0;
-	if (cmd->aperture_id != PVIOMMU_APERTURE_ALL) {
-		ap = pviommu_vm_aperture(vm, cmd->aperture_id);
-		if (!ap)
-			return -ENOENT;
-		cmd->out_pages = pviommu_reclaim(ap, cmd->pages);
+	if (cmd->aperture_id == PVIOMMU_APERTURE_ALL) {
+		cmd->out_pages = pviommu_reclaim_vm(vm, cmd->pages);
 		return 0;
 	}
-	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++)
-		cmd->out_pages += pviommu_reclaim(ap, cmd->pages - cmd->out_pages);
+	ap = pviommu_vm_aperture(vm, cmd->aperture_id);
+	if (!ap)
+		return -ENOENT;
+	cmd->out_pages = pviommu_reclaim(ap, cmd->pages);
 	return 0;
 }
 

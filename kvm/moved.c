@@ -53,21 +53,13 @@ static unsigned int suspect_bit(gfn_t gfn)
 	return hash_64(gfn >> SUSPECT_SHIFT, SUSPECT_BITS);
 }
 
-/* Claim those of @n entries from @table on that are idle, and of the frames from @gfn on. */
-static bool claim(__le64 *table, unsigned int n, gfn_t gfn)
+/* Claim what is idle of a leaf, from window page @first to before @end. */
+static void claim_pages(struct pviommu_shadow_leaf *leaf, u64 first, u64 end)
 {
-	bool claimed = false;
-	unsigned int i;
-
-	for (i = 0; i < n; i++) {
-		__le64 entry = READ_ONCE(table[i]);
-		u64 value = le64_to_cpu(entry);
-
-		if (entry_gfn(value) == gfn + i && pviommu_entry_is_idle(value) &&
-		    cmpxchg(&table[i], entry, 0) == entry)
-			claimed = true;
+	for (; first < end; first++) {
+		if (pviommu_claim(leaf, first % LEAF_ENTRIES))
+			WRITE_ONCE(leaf->claimed, true);
 	}
-	return claimed;
 }
 
 static void claim_frames(struct pviommu_aperture *ap, gfn_t gfn, u64 n)
@@ -85,15 +77,13 @@ static void claim_frames(struct pviommu_aperture *ap, gfn_t gfn, u64 n)
 	xa_for_each_range(&ap->shadow, at, leaf, from / LEAF_ENTRIES,
 			  (to - 1) / LEAF_ENTRIES) {
 		u64 first = max_t(u64, from, (u64)at * LEAF_ENTRIES);
-		u64 last = min_t(u64, to, ((u64)at + 1) * LEAF_ENTRIES);
+		u64 end = min_t(u64, to, ((u64)at + 1) * LEAF_ENTRIES);
 
 		spin_lock(&ap->leaves_lock);
 		/* It may have been freed since. */
 		leaf = xa_load(&ap->shadow, at);
-		if (leaf && leaf->page &&
-		    claim((__le64 *)page_address(leaf->page) + first % LEAF_ENTRIES,
-			  last - first, base + first))
-			WRITE_ONCE(leaf->claimed, true);
+		if (leaf && leaf->page)
+			claim_pages(leaf, first, end);
 		spin_unlock(&ap->leaves_lock);
 	}
 	rcu_read_unlock();
@@ -169,12 +159,10 @@ static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
 	enum sight sight = UNSEEN;
 	unsigned long hva;
 	struct page *page;
-	s32 rc;
 
-	rc = pviommu_ram_at(ap->vm->kvm, &ap->data_ram, gfn);
-	/* The memslot is being changed: a SYNC will find out. */
-	if (rc)
-		return rc == PVIOMMU_RC_RETRY ? THERE : GONE;
+	/* What has become of the memslot a SYNC will find out. */
+	if (pviommu_ram_at(ap->vm->kvm, &ap->data_ram, gfn))
+		return THERE;
 
 	hva = pviommu_ram_hva(&ap->data_ram, gfn);
 	mmap_read_lock(mm);
@@ -207,13 +195,16 @@ static bool is_gone(struct pviommu_aperture *ap, struct mm_struct *mm,
 	return false;
 }
 
-/* Marks in @gone what has to go of a leaf. Of a direct table, entries go that are idle. */
+/*
+ * Marks in @gone what has to go of a leaf. @claimed: something of it was; set if there is more,
+ * since what is gone must not be idle any more, either.
+ */
 static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
-				 struct pviommu_shadow_leaf *leaf, bool claimed,
+				 struct pviommu_shadow_leaf *leaf,
 				 const unsigned long *suspects,
-				 unsigned long *gone)
+				 unsigned long *gone, bool *claimed)
 {
-	__le64 *table = leaf->page ? page_address(leaf->page) : NULL;
+	const __le64 *table = leaf->page ? page_address(leaf->page) : NULL;
 	unsigned int i, n = 0;
 
 	bitmap_zero(gone, LEAF_ENTRIES);
@@ -222,12 +213,12 @@ static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *
 
 		if (!shadow->entry)
 			continue;
-		if (!(claimed && !READ_ONCE(table[i]))) {
+		if (!*claimed || READ_ONCE(table[i])) {
 			if (!test_bit(suspect_bit(entry_gfn(shadow->entry)), suspects) ||
 			    !is_gone(ap, mm, shadow))
 				continue;
-			if (table)
-				claim(&table[i], 1, entry_gfn(shadow->entry));
+			if (table && pviommu_claim(leaf, i))
+				*claimed = true;
 		}
 		__set_bit(i, gone);
 		n++;
@@ -243,11 +234,12 @@ static void check_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
 	DECLARE_BITMAP(gone, LEAF_ENTRIES);
 	bool claimed = xchg(&leaf->claimed, false);
 	struct pviommu_removal removal;
-	unsigned int from, to;
+	unsigned int from, to, n;
 
+	n = look_at_leaf(ap, mm, leaf, suspects, gone, &claimed);
 	if (claimed)
 		pviommu_shadow_wrote_table(ap, leaf);
-	if (!look_at_leaf(ap, mm, leaf, claimed, suspects, gone))
+	if (!n)
 		return;
 	pviommu_removal_init(&removal, 1);
 	if (leaf->large) {
@@ -259,12 +251,9 @@ static void check_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
 	}
 	if (!pviommu_removal_flush(ap, &removal))
 		return;
-	ap->stats.moved += pviommu_removal_unpin(ap, &removal, leaf, first,
-						 LEAF_ENTRIES) ?
-			   removal.unpinned : 0;
+	pviommu_removal_unpin(ap, &removal, leaf, first, LEAF_ENTRIES);
+	ap->stats.moved += removal.unpinned;
 	pviommu_removal_end(ap, &removal);
-	if (leaf->page)
-		pviommu_shadow_wrote_table(ap, leaf);
 }
 
 static void check_aperture(struct pviommu_aperture *ap, struct mm_struct *mm,
@@ -280,6 +269,7 @@ static void check_aperture(struct pviommu_aperture *ap, struct mm_struct *mm,
 		leaf = xa_find(&ap->shadow, &at, ULONG_MAX, XA_PRESENT);
 		if (leaf && leaf->nr)
 			check_leaf(ap, mm, leaf, suspects);
+		pviommu_shadow_trim(ap);
 		srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 		mutex_unlock(&ap->lock);
 		cond_resched();

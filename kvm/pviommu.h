@@ -398,12 +398,13 @@ void pviommu_remove_abandoned(struct pviommu_aperture *ap);
 
 /* reclaim.c */
 u64 pviommu_reclaim(struct pviommu_aperture *ap, u64 max);
+u64 pviommu_reclaim_vm(struct pviommu_vm *vm, u64 max);
 void pviommu_reclaim_init(struct pviommu_vm *vm);
 void pviommu_reclaim_stop(struct pviommu_vm *vm);
 int pviommu_reclaim_start(void);
 void pviommu_reclaim_end(void);
 
-bool pviommu_entry_is_idle(u64 entry);
+bool pviommu_claim(const struct pviommu_shadow_leaf *leaf, unsigned int i);
 bool pviommu_queue_work(struct work_struct *work);
 
 /* moved.c */

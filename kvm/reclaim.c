@@ -18,8 +18,6 @@
  * The shrinker only says how much is wanted. The work is done by a worker for each VM, which
  * can wait for locks that a VMM may keep as long as it likes.
  */
-#define pr_fmt(fmt) "kvm-pviommu: " fmt
-
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -38,40 +36,25 @@ static struct workqueue_struct *reclaim_wq;
 static struct shrinker *shrinker;
 
 /**
- * pviommu_entry_is_idle() - does nobody use what an entry of a direct table names?
- * @entry: the entry
+ * pviommu_claim() - exchange an idle entry of a mapped page for zero
+ * @leaf: of a direct table, with its page
+ * @i: which of its entries
  *
- * Return: whether it may be exchanged for zero.
+ * An entry that says something else is not about what is mapped: it may not even be in a
+ * table any more. A full barrier on success: the PTE is cleared after it.
+ *
+ * Context: any; the leaf stays.
+ * Return: whether the guest has to ask for the page anew now.
  */
-bool pviommu_entry_is_idle(u64 entry)
+bool pviommu_claim(const struct pviommu_shadow_leaf *leaf, unsigned int i)
 {
-	return (entry & ENTRY_PERM) && !(entry & PVIOMMU_ENTRY_USES);
-}
+	__le64 *at = (__le64 *)page_address(leaf->page) + i;
+	__le64 entry = READ_ONCE(*at);
+	u64 value = le64_to_cpu(entry);
 
-/*
- * Claim mapped pages from @i on, at most @max, as long as they are idle. Returns how many
- * the guest has to ask for anew.
- */
-static unsigned int claim(struct pviommu_shadow_leaf *leaf, unsigned int i,
-			  unsigned int max)
-{
-	__le64 *table = page_address(leaf->page);
-	unsigned int n;
-
-	for (n = 0; n < max && i + n < LEAF_ENTRIES; n++) {
-		__le64 entry = READ_ONCE(table[i + n]);
-		u64 value = le64_to_cpu(entry);
-
-		/*
-		 * What says something else is not about what is mapped: it may not even be
-		 * a table any more. A full barrier on success: the PTE is cleared after it.
-		 */
-		if ((value & ENTRY_MASK) != leaf->entries[i + n].entry ||
-		    !pviommu_entry_is_idle(value) ||
-		    cmpxchg(&table[i + n], entry, 0) != entry)
-			break;
-	}
-	return n;
+	return (value & ENTRY_PERM) && !(value & PVIOMMU_ENTRY_USES) &&
+	       (value & ENTRY_MASK) == READ_ONCE(leaf->entries[i].entry) &&
+	       cmpxchg(at, entry, 0) == entry;
 }
 
 /* Returns how many pages were claimed. */
@@ -85,7 +68,10 @@ static unsigned int reclaim_leaf(struct pviommu_aperture *ap,
 
 	pviommu_removal_init(&removal, 0);
 	for (i = 0; i < LEAF_ENTRIES && claimed < max; i += n + 1) {
-		n = claim(leaf, i, max - claimed);
+		n = 0;
+		while (i + n < LEAF_ENTRIES && claimed + n < max &&
+		       pviommu_claim(leaf, i + n))
+			n++;
 		if (n)
 			pviommu_removal_clear(ap, &removal, leaf, first + i, n);
 		claimed += n;
@@ -100,42 +86,36 @@ static unsigned int reclaim_leaf(struct pviommu_aperture *ap,
 }
 
 /*
- * One step: some leaves, from where the last one has ended, so that all have their turn. Ends
- * at the last one, which is when @end is set.
+ * One step, from where the last one has ended, so that all leaves have their turn. Returns the
+ * pages taken; @ends is one more if it came to the last leaf.
  */
-static u64 reclaim_some(struct pviommu_aperture *ap, u64 max, bool *end)
+static u64 reclaim_step(struct pviommu_aperture *ap, u64 max, unsigned int *ends)
 {
-	struct pviommu_shadow_leaf *leaf;
-	unsigned int leaves = 0;
+	struct pviommu_shadow_leaf *leaf = NULL;
+	unsigned int leaves;
 	u64 claimed = 0;
-	unsigned long at;
 	int idx;
 
-	lockdep_assert_held(&ap->lock);
-
-	*end = true;
-	if (!ap->enabled || !ap->direct)
-		return 0;
-
 	idx = srcu_read_lock(&ap->vm->kvm->srcu);
-	xa_for_each_start(&ap->shadow, at, leaf, ap->reclaim_from) {
-		*end = false;
-		if (claimed == max || leaves++ == STEP_LEAVES)
+	for (leaves = 0; leaves < STEP_LEAVES && claimed < max; leaves++) {
+		leaf = xa_find(&ap->shadow, &ap->reclaim_from, ULONG_MAX,
+			       XA_PRESENT);
+		if (!leaf)
 			break;
 		/* What is large goes as a whole, and nobody has counted for all of it. */
 		if (leaf->nr && !leaf->large)
 			claimed += reclaim_leaf(ap, leaf, min_t(u64, max - claimed,
 								LEAF_ENTRIES));
-		ap->reclaim_from = at + 1;
-		*end = true;
+		ap->reclaim_from++;
 		cond_resched();
 	}
-	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
-
-	if (*end)
+	if (!leaf) {
 		ap->reclaim_from = 0;
+		++*ends;
+	}
 	ap->stats.reclaimed += claimed;
 	pviommu_shadow_trim(ap);
+	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 	return claimed;
 }
 
@@ -151,19 +131,18 @@ u64 pviommu_reclaim(struct pviommu_aperture *ap, u64 max)
 {
 	unsigned int ends = 0;
 	u64 claimed = 0;
-	bool end;
 
 	mutex_lock(&ap->lock);
 	ap->stats.reclaims++;
-	mutex_unlock(&ap->lock);
 	/* From where it is to the end, and once all round: some will be looked at twice. */
-	while (claimed < max && ends < 2) {
-		mutex_lock(&ap->lock);
-		claimed += reclaim_some(ap, min_t(u64, max - claimed, STEP),
-					&end);
+	while (ap->enabled && ap->direct && claimed < max && ends < 2) {
+		claimed += reclaim_step(ap, min_t(u64, max - claimed, STEP),
+					&ends);
+		/* Somebody else's turn. */
 		mutex_unlock(&ap->lock);
-		ends += end;
+		mutex_lock(&ap->lock);
 	}
+	mutex_unlock(&ap->lock);
 	return claimed;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_reclaim);
@@ -180,8 +159,15 @@ bool pviommu_queue_work(struct work_struct *work)
 	return queue_work(reclaim_wq, work);
 }
 
-/* All apertures of a VM. */
-static u64 reclaim_vm(struct pviommu_vm *vm, u64 max)
+/**
+ * pviommu_reclaim_vm() - take back idle pages of all apertures of a VM
+ * @vm: the pviommu
+ * @max: most pages to take
+ *
+ * Context: as pviommu_reclaim().
+ * Return: pages taken.
+ */
+u64 pviommu_reclaim_vm(struct pviommu_vm *vm, u64 max)
 {
 	struct pviommu_aperture *ap;
 	u64 claimed = 0;
@@ -196,7 +182,7 @@ static void reclaim_work(struct work_struct *work)
 {
 	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, reclaim);
 
-	reclaim_vm(vm, atomic_long_xchg(&vm->reclaim_wanted, 0));
+	pviommu_reclaim_vm(vm, atomic_long_xchg(&vm->reclaim_wanted, 0));
 }
 
 /**
