@@ -30,14 +30,11 @@
  * they have been idle for long. Which ones: those that a hand finds which goes round the
  * window, and passes over what was used since it came by last (second chance).
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/atomic.h>
 #include <linux/err.h>
 #include <linux/jiffies.h>
 #include <linux/minmax.h>
 #include <linux/moduleparam.h>
-#include <linux/printk.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -379,12 +376,14 @@ static void direct_age(struct work_struct *work)
 	unsigned int seconds = READ_ONCE(idle_seconds);
 	struct search search = { .want = ULONG_MAX, .laps = 1 };
 
-	/* From the beginning, so that all were looked at as long ago. */
-	spin_lock_irq(&direct->domain->flush_lock);
-	WRITE_ONCE(direct->hand, 0);
-	direct->seen = 0;
-	atomic_long_set(&direct->behind, 0);
-	spin_unlock_irq(&direct->domain->flush_lock);
+	if (seconds) {
+		/* From the beginning, so that all were looked at as long ago. */
+		spin_lock_irq(&direct->domain->flush_lock);
+		WRITE_ONCE(direct->hand, 0);
+		direct->seen = 0;
+		atomic_long_set(&direct->behind, 0);
+		spin_unlock_irq(&direct->domain->flush_lock);
+	}
 	while (seconds && search.laps) {
 		evict_some(direct, &search);
 		cond_resched();

@@ -6,8 +6,6 @@
  *
  * dma_ops.c makes aperture and device known to each other, and says what keeps them so.
  */
-#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
-
 #include <linux/dma-map-ops.h>
 #include <linux/gfp.h>
 #include <linux/memremap.h>
