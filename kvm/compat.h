@@ -20,6 +20,7 @@
 
 #if KERNEL_VERSION(6, 12, 0) <= LINUX_VERSION_CODE
 
+#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 
 /*
@@ -81,6 +82,7 @@ static inline void pviommu_shrinker_free(struct shrinker *shrinker)
 /* Its KUnit cannot test what a module keeps to itself. */
 #define VISIBLE_IF_KUNIT	static
 #define EXPORT_SYMBOL_IF_KUNIT(symbol)
+#define KUNIT_STATIC_STUB_REDIRECT(function, ...)	do { } while (0)
 
 /*
  * Pages of a file system may not be written for as long as a device likes: it would

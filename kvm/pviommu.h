@@ -542,6 +542,7 @@ void pviommu_debugfs_add_aperture(struct pviommu_aperture *ap);
 int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm);
 void pviommu_vm_withdraw(struct pviommu_vm *vm);
 s32 pviommu_sync_gup_rc(long err);
+__le64 pviommu_entry_read(__le64 *at);
 struct page *pviommu_shadow_peek(struct pviommu_aperture *ap, u64 index,
 				 u64 *entry, bool *large);
 int pviommu_domain_adopt(struct pviommu_domain *domain,

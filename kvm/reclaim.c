@@ -35,6 +35,14 @@
 static struct workqueue_struct *reclaim_wq;
 static struct shrinker *shrinker;
 
+/* A test can have the guest act just after it. */
+VISIBLE_IF_KUNIT __le64 pviommu_entry_read(__le64 *at)
+{
+	KUNIT_STATIC_STUB_REDIRECT(pviommu_entry_read, at);
+	return READ_ONCE(*at);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_entry_read);
+
 /**
  * pviommu_claim() - exchange an idle entry of a mapped page for zero
  * @leaf: of a direct table, with its page
@@ -49,7 +57,7 @@ static struct shrinker *shrinker;
 bool pviommu_claim(const struct pviommu_shadow_leaf *leaf, unsigned int i)
 {
 	__le64 *at = (__le64 *)page_address(leaf->page) + i;
-	__le64 entry = READ_ONCE(*at);
+	__le64 entry = pviommu_entry_read(at);
 	u64 value = le64_to_cpu(entry);
 
 	return (value & ENTRY_PERM) && !(value & PVIOMMU_ENTRY_USES) &&

@@ -2,6 +2,7 @@
 /*
  * Reclaim: idle pages of a direct table, and only those.
  */
+#include <kunit/static_stub.h>
 #include <linux/bitmap.h>
 
 #include "fixture.h"
@@ -152,6 +153,29 @@ static void stuck_page_stays(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1);
 }
 
+/* A guest that begins to use a page when it has just been found idle. */
+static __le64 use_after_reading(__le64 *at)
+{
+	__le64 entry = READ_ONCE(*at);
+
+	if (entry && !(le64_to_cpu(entry) & PVIOMMU_ENTRY_USES))
+		WRITE_ONCE(*at, cpu_to_le64(le64_to_cpu(entry) + USE));
+	return entry;
+}
+
+static void page_used_that_very_moment_stays(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+
+	enter(fix, 0, FRAME_DATA, 1, 0);
+	kunit_activate_static_stub(test, pviommu_entry_read, use_after_reading);
+	KUNIT_EXPECT_EQ(test, pviommu_reclaim(fix->ap, U64_MAX), 0);
+	kunit_deactivate_static_stub(test, pviommu_entry_read);
+	KUNIT_EXPECT_EQ(test, fixture_entry(fix, 0),
+			FRAME(FRAME_DATA, RW | SYNCED | USE));
+	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 0), FRAME(FRAME_DATA, RW));
+}
+
 /* The guest's leaf was written to, and the page may have been. */
 static void both_are_logged(struct kunit *test)
 {
@@ -175,6 +199,7 @@ static struct kunit_case reclaim_cases[] = {
 	KUNIT_CASE(not_after_disable),
 	KUNIT_CASE(leaves_have_their_turns),
 	KUNIT_CASE(stuck_page_stays),
+	KUNIT_CASE(page_used_that_very_moment_stays),
 	KUNIT_CASE(both_are_logged),
 	{}
 };
