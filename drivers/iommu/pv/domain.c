@@ -41,10 +41,16 @@ static bool in_window(const struct pviommu_domain *domain, u64 iova, u64 size)
 	       size - 1 <= window->aperture_end - iova;
 }
 
-/*
- * Read by whoever has changed entries, to learn if the host has to be told. Who does not
- * see FOLLOWED takes it that no device reaches what was mapped: so it is changed when
- * the host follows the table no more, not before.
+/**
+ * pviommu_domain_state() - does the host have to be told?
+ * @domain: a domain
+ *
+ * Read by whoever has changed entries. Who does not see FOLLOWED takes it that no device
+ * reaches what was mapped: so it is changed when the host follows the table no more, not
+ * before.
+ *
+ * Context: Any.
+ * Return: what the host does with the table.
  */
 enum pviommu_domain_state
 pviommu_domain_state(const struct pviommu_domain *domain)
@@ -67,10 +73,15 @@ static void domain_set_state(struct pviommu_domain *domain,
 	spin_unlock_irqrestore(&domain->flush_lock, flags);
 }
 
-/*
- * The host did not take mappings back: the device could still reach pages that
- * are about to be used for something else. Losing the device is better than
- * losing memory.
+/**
+ * pviommu_domain_fail() - the host did not take mappings back
+ * @domain: a domain
+ * @err: what it has said
+ *
+ * The device could still reach pages that are about to be used for something else. Losing
+ * the device is better than losing memory.
+ *
+ * Context: Any; under @domain's flush_lock.
  */
 void pviommu_domain_fail(struct pviommu_domain *domain, int err)
 {
@@ -85,6 +96,13 @@ void pviommu_domain_fail(struct pviommu_domain *domain, int err)
 	       domain->aperture->id, err);
 }
 
+/**
+ * pviommu_domain_stop() - the same, without the lock
+ * @domain: a domain
+ * @err: what the host has said
+ *
+ * Context: Any.
+ */
 void pviommu_domain_stop(struct pviommu_domain *domain, int err)
 {
 	unsigned long flags;
