@@ -14,11 +14,6 @@ instructions() {
 	"$BIN"/instructions $COUNT || fail "no count of instructions"
 }
 
-milliseconds() {
-	read -r uptime _ </proc/uptime
-	echo "${uptime%.*}${uptime#*.}0"
-}
-
 # start MODE MIB [COMMAND...]
 start() {
 	mode=$1 mib=$2

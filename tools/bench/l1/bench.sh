@@ -33,12 +33,6 @@ SILENCE=$(option silence)
 # Longer than a mapping stays that is not needed any more.
 REST_SECONDS=1
 
-# nth NUMBER WORD...: counts from 1
-nth() {
-	shift "$1"
-	echo "$1"
-}
-
 # now_ms: milliseconds since the host was started, in $now_ms. Forks nothing.
 now_ms() {
 	read -r now_ms _ </proc/uptime

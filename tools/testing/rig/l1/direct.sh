@@ -13,11 +13,6 @@ DATA_PAGES=$((DATA_LENGTH / 4096))
 # The most that is in use while a guest is at rest: queues, and buffers to receive into.
 IN_USE=2048
 
-milliseconds() {
-	read -r uptime _ </proc/uptime
-	echo "${uptime%.*}${uptime#*.}0"
-}
-
 # The host wants memory: nine tenths at least of what is idle have to go.
 is_reclaimed() {
 	[ "$(stat_of pinned)" -lt $((IN_USE + (pinned_before - IN_USE) / 10)) ]

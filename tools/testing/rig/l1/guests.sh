@@ -34,12 +34,6 @@ watch_locked() {
 	sample peak
 }
 
-# nth NUMBER WORD...: counts from 1
-nth() {
-	shift "$1"
-	echo "$1"
-}
-
 # step NAME [ARGUMENT...]: has the guest take a step, and looks at what is locked.
 step() {
 	guest_step "$@"

@@ -34,6 +34,18 @@ result() {
 	echo "$*" >&7
 }
 
+# nth NUMBER WORD...: counts from 1
+nth() {
+	shift "$1"
+	echo "$1"
+}
+
+# Since the boot.
+milliseconds() {
+	read -r uptime _ </proc/uptime
+	echo "${uptime%.*}${uptime#*.}0"
+}
+
 # turn_begin, turn_end: between them no other emulated host runs on this machine.
 turn_begin() {
 	result "turn ask"

@@ -15,12 +15,6 @@ GUESTS="first second third"
 # What is used for DMA, before that memory is used for something else.
 TOUCH_MIB=200
 
-# nth NUMBER WORD...: counts from 1
-nth() {
-	shift "$1"
-	echo "$1"
-}
-
 # The devices of guest NUMBER, for the VMM and for pviommu run; the first has a network device.
 devices_of() {
 	# A list of words.
