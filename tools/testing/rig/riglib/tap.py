@@ -26,6 +26,8 @@ class Run:
 
     def __init__(self, allowed_skips):
         self.allowed = allowed_skips
+        # What finish() says again: the lines of each test that has failed
+        self._failures = []
         # By part of the run, in order: [passed, failed, skipped]
         self.parts = {}
         self.part("the run")
@@ -55,11 +57,12 @@ class Run:
 
     def add(self, name, passed, details=()):
         """@details: what to say when it failed"""
-        print(f"{'ok' if passed else 'not ok'} {self._next()} {name}", flush=True)
+        lines = [f"{'ok' if passed else 'not ok'} {self._next()} {name}"]
         self._now[0 if passed else 1] += 1
         if not passed:
-            for line in details:
-                print(f"# {line}", flush=True)
+            lines += [f"# {line}" for line in details]
+            self._failures.append(lines)
+        print("\n".join(lines), flush=True)
 
     def skip(self, name, reason):
         if name not in self.allowed:
@@ -69,6 +72,9 @@ class Run:
         self._now[2] += 1
 
     def finish(self):
+        """The failures once more: they are lost among thousands of lines."""
         print(f"1..{self._next() - 1}")
+        for line in (line for lines in self._failures for line in lines):
+            print(f"# {line.removeprefix('# ')}")
         print(f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped", flush=True)
         return 1 if self.failed or not self.passed else 0
