@@ -46,10 +46,10 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	if (!ap)
 		return ERR_PTR(-ENOMEM);
 	ap->batch = pviommu_sync_batch_alloc();
-	if (!ap->batch) {
-		kfree(ap);
-		return ERR_PTR(-ENOMEM);
-	}
+	if (!ap->batch)
+		goto err_batch;
+	if (pviommu_domain_init(&ap->domain, vm->kvm, base, npages))
+		goto err_domain;
 
 	ap->vm = vm;
 	ap->base = base;
@@ -61,9 +61,14 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	mutex_init(&ap->lock);
 	pviommu_watch_init(ap);
 	pviommu_fault_init(ap);
-	pviommu_domain_init(&ap->domain, vm->kvm, base, npages);
 	xa_init(&ap->shadow);
 	return ap;
+
+err_domain:
+	pviommu_sync_batch_free(ap->batch);
+err_batch:
+	kfree(ap);
+	return ERR_PTR(-ENOMEM);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_create);
 
@@ -75,6 +80,7 @@ void pviommu_aperture_destroy(struct pviommu_aperture *ap)
 {
 	pviommu_watch_stop(ap);
 	pviommu_shadow_forget(ap);
+	pviommu_domain_exit(&ap->domain);
 	pviommu_sync_batch_free(ap->batch);
 	mutex_destroy(&ap->lock);
 	kfree(ap);

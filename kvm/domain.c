@@ -21,9 +21,12 @@
  * often as it likes, flushes once with pviommu_domain_flush(), and unpins only
  * then. Meanwhile no group may leave the domain: on VT-d a group that is leaving
  * is not flushed any more some time before it stops to translate. So the domain's
- * lock is held from the first step to the last, and while groups move. Nobody waits
- * for the VMM's memory with it, be it to pin pages or to read a table: that can take for
- * ever.
+ * lock is held from the first step to the last, shared: vCPUs map and unmap side by side,
+ * since the IOMMU core lets them as long as no two do it with the same IOVA. While groups
+ * move it is held exclusively; and while AMD's page table gets another level, since for a
+ * moment some would then map below the old root and others below the new one. Nobody
+ * waits for the VMM's memory with it, be it to pin pages or to read a table: that can
+ * take for ever.
  *
  * That lock is ours, and a VMM can move a group, too: iommufd attaches, detaches and
  * replaces under nothing but the IOMMU core's group->mutex. So before a flush, and
@@ -47,24 +50,29 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include "pviommu.h"
 
+/* AMD's v1 table begins with three levels, of nine bits each above those of a page. */
+#define GROWN_AT_FIRST	(BIT_ULL(39) - 1)
+#define GROWN_ONCE	(BIT_ULL(48) - 1)
+
 /**
  * struct domain_group - a group that was attached to a domain
  * @list: in pviommu_domain::groups
  * @group: kept by its devices
  * @dev: one that was its device when it was attached; its memory is kept
- * @taken: it was found in another domain
+ * @taken: bit 0: it was found in another domain
  */
 struct domain_group {
 	struct list_head list;
 	struct iommu_group *group;
 	struct device *dev;
-	bool taken;
+	unsigned long taken;
 };
 
 /**
@@ -73,22 +81,48 @@ struct domain_group {
  * @kvm: the VM, kept by the caller for as long as @domain is used
  * @base: first IOVA of the window, bytes: nothing will be mapped outside of it
  * @npages: pages of the window
+ *
+ * Return: 0 or -ENOMEM.
  */
-void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
-			 u64 base, u64 npages)
+int pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
+			u64 base, u64 npages)
 {
-	mutex_init(&domain->lock);
+	int ret = percpu_init_rwsem(&domain->lock);
+
+	if (ret)
+		return ret;
 	INIT_LIST_HEAD(&domain->groups);
 	domain->kvm = kvm;
 	domain->base = base;
 	domain->npages = npages;
+	domain->grown = GROWN_AT_FIRST;
+	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_init);
+
+/**
+ * pviommu_domain_exit() - undo pviommu_domain_init()
+ * @domain: after pviommu_domain_free()
+ */
+void pviommu_domain_exit(struct pviommu_domain *domain)
+{
+	percpu_free_rwsem(&domain->lock);
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_exit);
 
 /* The 2 MiB of the window that an IOVA is in; the window begins with one. */
 static unsigned long unit_of(const struct pviommu_domain *domain, u64 iova)
 {
 	return (iova - domain->base) / SZ_2M;
+}
+
+/* Bits of other vCPUs are beside it, and it is mostly set. */
+static inline void note_table(struct pviommu_domain *domain, u64 iova)
+{
+	unsigned long unit = unit_of(domain, iova);
+
+	if (!test_bit(unit, domain->tables))
+		set_bit(unit, domain->tables);
 }
 
 static int alloc_tables(struct pviommu_domain *domain)
@@ -109,14 +143,10 @@ static int alloc_tables(struct pviommu_domain *domain)
 VISIBLE_IF_KUNIT int pviommu_domain_adopt(struct pviommu_domain *domain,
 					  struct iommu_domain *iommu)
 {
-	domain->sg = kvcalloc(PVIOMMU_DOMAIN_MAX_PAGES, sizeof(*domain->sg),
-			      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!domain->sg || alloc_tables(domain)) {
-		kvfree(domain->sg);
+	if (alloc_tables(domain)) {
 		iommu_domain_free(iommu);
 		return -ENOMEM;
 	}
-	sg_init_table(domain->sg, PVIOMMU_DOMAIN_MAX_PAGES);
 
 	iommu->pgsize_bitmap = SZ_4K | (iommu->pgsize_bitmap & SZ_2M);
 	iommu_set_fault_handler(iommu, pviommu_fault_handler, NULL);
@@ -174,7 +204,6 @@ void pviommu_domain_free(struct pviommu_domain *domain)
 	iommu_set_fault_handler(domain->iommu, NULL, NULL);
 	iommu_domain_free(domain->iommu);
 	domain->iommu = NULL;
-	kvfree(domain->sg);
 	kvfree(domain->tables);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_free);
@@ -212,18 +241,17 @@ static int is_elsewhere(struct device *dev, void *ours)
 static void look_at_group(struct pviommu_domain *domain,
 			  struct domain_group *member)
 {
-	if (!member->taken &&
-	    iommu_group_for_each_dev(member->group, domain->iommu, is_elsewhere)) {
-		member->taken = true;
-		domain->nr_taken++;
-	}
+	if (!test_bit(0, &member->taken) &&
+	    iommu_group_for_each_dev(member->group, domain->iommu, is_elsewhere) &&
+	    !test_and_set_bit(0, &member->taken))
+		atomic_inc(&domain->nr_taken);
 }
 
 static noinline void look_at_groups(struct pviommu_domain *domain)
 {
 	struct domain_group *member;
 
-	lockdep_assert_held(&domain->lock);
+	percpu_rwsem_assert_held(&domain->lock);
 
 	list_for_each_entry(member, &domain->groups, list)
 		look_at_group(domain, member);
@@ -232,7 +260,8 @@ static noinline void look_at_groups(struct pviommu_domain *domain)
 /* Were there groups, and are they all gone? */
 static bool is_deserted(const struct pviommu_domain *domain)
 {
-	return domain->nr_groups && domain->nr_taken == domain->nr_groups;
+	return domain->nr_groups &&
+	       atomic_read(&domain->nr_taken) == domain->nr_groups;
 }
 
 /*
@@ -244,7 +273,7 @@ static inline bool seems_deserted(struct pviommu_domain *domain)
 	const struct domain_group *member;
 
 	list_for_each_entry(member, &domain->groups, list) {
-		if (!member->taken &&
+		if (!test_bit(0, &member->taken) &&
 		    iommu_get_domain_for_dev(member->dev) == domain->iommu)
 			return false;
 	}
@@ -263,11 +292,11 @@ unsigned int pviommu_domain_taken(struct pviommu_domain *domain, bool *all)
 {
 	unsigned int nr;
 
-	mutex_lock(&domain->lock);
+	percpu_down_read(&domain->lock);
 	look_at_groups(domain);
-	nr = domain->nr_taken;
+	nr = atomic_read(&domain->nr_taken);
 	*all = is_deserted(domain);
-	mutex_unlock(&domain->lock);
+	percpu_up_read(&domain->lock);
 	return nr;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_taken);
@@ -328,7 +357,7 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 
 	member = kzalloc(sizeof(*member), GFP_KERNEL_ACCOUNT);
 
-	mutex_lock(&domain->lock);
+	percpu_down_write(&domain->lock);
 	/*
 	 * The domain argument is ignored; whatever is there is replaced. Without memory,
 	 * too: a guest that takes charge must not leave the group where it was.
@@ -350,7 +379,7 @@ int pviommu_domain_attach(struct pviommu_domain *domain,
 		list_add_tail(&member->list, &domain->groups);
 		domain->nr_groups++;
 	}
-	mutex_unlock(&domain->lock);
+	percpu_up_write(&domain->lock);
 	if (ret)
 		kfree(member);
 
@@ -394,22 +423,23 @@ void pviommu_domain_detach(struct pviommu_domain *domain,
 {
 	struct domain_group *member;
 
-	mutex_lock(&domain->lock);
+	percpu_down_write(&domain->lock);
 	list_for_each_entry(member, &domain->groups, list) {
 		if (member->group == group)
 			break;
 	}
 	if (!list_entry_is_head(member, &domain->groups, list)) {
 		look_at_group(domain, member);
-		if (!member->taken)
+		if (!test_bit(0, &member->taken))
 			iommu_detach_group(domain->iommu, group);
+		else
+			atomic_dec(&domain->nr_taken);
 		list_del(&member->list);
 		domain->nr_groups--;
-		domain->nr_taken -= member->taken;
 		put_device(member->dev);
 		kfree(member);
 	}
-	mutex_unlock(&domain->lock);
+	percpu_up_write(&domain->lock);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_detach);
 
@@ -505,7 +535,7 @@ static bool unmap(struct pviommu_domain *domain, u64 iova, size_t size,
 {
 	size_t unmapped;
 
-	lockdep_assert_held(&domain->lock);
+	percpu_rwsem_assert_held(&domain->lock);
 
 	/*
 	 * VT-d flushes on its own whenever the ranges of a gather differ in size
@@ -528,7 +558,7 @@ static bool unmap(struct pviommu_domain *domain, u64 iova, size_t size,
 static void flush(struct pviommu_domain *domain, u64 iova, size_t size,
 		  struct iommu_iotlb_gather *gather)
 {
-	lockdep_assert_held(&domain->lock);
+	percpu_rwsem_assert_held(&domain->lock);
 
 	gather->queued = false;
 	gather->pgsize = SZ_4K;
@@ -545,13 +575,13 @@ static void flush(struct pviommu_domain *domain, u64 iova, size_t size,
 
 /**
  * pviommu_domain_unmap_begin() - before the first pviommu_domain_unmap()
- * @domain: the domain; locked on return
+ * @domain: the domain; locked on return, shared
  * @gather: to be initialised
  */
 void pviommu_domain_unmap_begin(struct pviommu_domain *domain,
 				struct iommu_iotlb_gather *gather)
 {
-	mutex_lock(&domain->lock);
+	percpu_down_read(&domain->lock);
 	iommu_iotlb_gather_init(gather);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_unmap_begin);
@@ -585,7 +615,7 @@ void pviommu_domain_flush(struct pviommu_domain *domain, u64 iova, size_t size,
 			  struct iommu_iotlb_gather *gather)
 {
 	flush(domain, iova, size, gather);
-	mutex_unlock(&domain->lock);
+	percpu_up_read(&domain->lock);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_flush);
 
@@ -630,6 +660,30 @@ static bool undo_map_large(struct pviommu_domain *domain, u64 iova)
 	return clean;
 }
 
+/*
+ * Lock, to map pages up to @last, bytes, inclusive. Exclusively, and true, if the table may have
+ * to grow for that, which it does once or twice: it does not shrink.
+ */
+static inline bool lock_to_map(struct pviommu_domain *domain, u64 last)
+{
+	if (unlikely(last > READ_ONCE(domain->grown))) {
+		percpu_down_write(&domain->lock);
+		return true;
+	}
+	percpu_down_read(&domain->lock);
+	return false;
+}
+
+static inline void unlock_mapped(struct pviommu_domain *domain, u64 last, bool grows)
+{
+	if (likely(!grows)) {
+		percpu_up_read(&domain->lock);
+		return;
+	}
+	WRITE_ONCE(domain->grown, max(domain->grown, last > GROWN_ONCE ? U64_MAX : GROWN_ONCE));
+	percpu_up_write(&domain->lock);
+}
+
 static int prot_of(bool write, bool read)
 {
 	return IOMMU_CACHE | (read ? IOMMU_READ : 0) | (write ? IOMMU_WRITE : 0);
@@ -657,6 +711,7 @@ static unsigned int fill_sg(struct scatterlist *sg, struct page **pages,
  * @iova: of the first page, bytes; nothing is mapped there
  * @pages: the pages, in the order of their IOVAs
  * @npages: number of pages, at most PVIOMMU_DOMAIN_MAX_PAGES
+ * @sg: as many elements of scratch memory; a single page needs none
  * @write: the device may write
  * @read: the device may read
  * @stuck: set if it failed and the IOMMU driver could not undo what it had begun:
@@ -665,47 +720,48 @@ static unsigned int fill_sg(struct scatterlist *sg, struct page **pages,
  * One call to the IOMMU core, since emulated IOMMUs want a flush after each.
  * Nothing is mapped once all groups were taken: -ENOTCONN.
  *
- * Context: may sleep; one caller at a time.
+ * Context: may sleep; one caller at a time for each IOVA.
  * Return: 0, or an errno: unless @stuck, nothing can be reached then.
  */
 int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
-		       struct page **pages, unsigned int npages, bool write,
-		       bool read, bool *stuck)
+		       struct page **pages, unsigned int npages,
+		       struct scatterlist *sg, bool write, bool read, bool *stuck)
 {
 	int prot = prot_of(write, read);
 	size_t size = npages * SZ_4K;
+	u64 last = iova + size - 1;
 	unsigned int nents;
 	ssize_t mapped;
 	int ret = 0;
+	bool grows;
 
-	mutex_lock(&domain->lock);
+	*stuck = false;
+	grows = lock_to_map(domain, last);
 	if (seems_deserted(domain)) {
-		mutex_unlock(&domain->lock);
-		*stuck = false;
-		return -ENOTCONN;
+		ret = -ENOTCONN;
+		goto unlock;
 	}
 	/* It is less than 2 MiB. */
 	if (domain->tables) {
-		__set_bit(unit_of(domain, iova), domain->tables);
+		note_table(domain, iova);
 		if (npages > 1)
-			__set_bit(unit_of(domain, iova + size - 1),
-				  domain->tables);
+			note_table(domain, last);
 	}
 	/* A single page is the most frequent case, and needs no list. */
 	if (npages == 1) {
 		mapped = iommu_map(domain->iommu, iova, page_to_phys(pages[0]),
 				   size, prot, GFP_KERNEL_ACCOUNT) ?: size;
 	} else {
-		nents = fill_sg(domain->sg, pages, npages);
-		mapped = iommu_map_sg(domain->iommu, iova, domain->sg, nents,
-				      prot, GFP_KERNEL_ACCOUNT);
+		nents = fill_sg(sg, pages, npages);
+		mapped = iommu_map_sg(domain->iommu, iova, sg, nents, prot,
+				      GFP_KERNEL_ACCOUNT);
 	}
-	*stuck = false;
 	if (mapped != size) {
 		*stuck = !undo_map(domain, iova, npages);
 		ret = mapped < 0 ? mapped : -EINVAL;
 	}
-	mutex_unlock(&domain->lock);
+unlock:
+	unlock_mapped(domain, last, grows);
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_map);
@@ -754,7 +810,7 @@ static int remove_table(struct pviommu_domain *domain, u64 iova,
  * @read: the device may read
  * @stuck: as for pviommu_domain_map()
  *
- * Context: may sleep; one caller at a time.
+ * Context: may sleep; one caller at a time for each IOVA.
  * Return: 0, or an errno, as for pviommu_domain_map(): unless @stuck, nothing can be
  * reached then. From now on pviommu_domain_unmap() takes all of it, or fails.
  */
@@ -764,19 +820,22 @@ int pviommu_domain_map_large(struct pviommu_domain *domain, u64 iova,
 {
 	phys_addr_t phys = page_to_phys(page);
 	int prot = prot_of(write, read);
+	u64 last = iova + SZ_2M - 1;
+	bool grows;
 	int ret;
 
 	*stuck = false;
-	mutex_lock(&domain->lock);
+	grows = lock_to_map(domain, last);
 	if (seems_deserted(domain)) {
-		mutex_unlock(&domain->lock);
-		return -ENOTCONN;
+		ret = -ENOTCONN;
+		goto unlock;
 	}
 	ret = remove_table(domain, iova, phys, prot) ?:
 	      iommu_map(domain->iommu, iova, phys, SZ_2M, prot,
 			GFP_KERNEL_ACCOUNT);
 	if (ret)
 		*stuck = !undo_map_large(domain, iova);
-	mutex_unlock(&domain->lock);
+unlock:
+	unlock_mapped(domain, last, grows);
 	return ret;
 }

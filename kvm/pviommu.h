@@ -29,7 +29,7 @@
  *   device_lock()	of a PCI device (taken by the driver core around unbind)
  *   pviommu_vm::lock	its apertures' devices and endpoints; ioctls
  *   pviommu_aperture::lock	table, shadow, domain and everything pinned
- *   pviommu_domain::lock	unmap until flush, against groups that move
+ *   pviommu_domain::lock	unmap until flush, shared; groups that move, exclusively
  *   pviommu_memlock::lock	what is charged to the VMM
  *   mmap_lock		of the VMM, inside pin and account
  *   device_list_lock	all attached devices; a leaf
@@ -52,6 +52,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/mutex.h>
 #include <linux/nospec.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/ratelimit.h>
 #include <linux/refcount.h>
 #include <linux/scatterlist.h>
@@ -183,23 +184,23 @@ struct pviommu_vm {
  * @nr_taken: of them, those that somebody else has moved
  * @kvm: told when @iommu cannot enforce cache coherency
  * @noncoherent: it was told
- * @sg: PVIOMMU_DOMAIN_MAX_PAGES elements of scratch memory
  * @base: first IOVA of the window, bytes
  * @npages: pages of the window
+ * @grown: the last IOVA that page tables have the levels for
  * @tables: bit n is set if the IOMMU driver may keep a table of small pages for the
  *	n-th 2 MiB of the window. NULL if no 2 MiB leaf can be in it.
  */
 struct pviommu_domain {
-	struct mutex lock;	/* see above */
+	struct percpu_rw_semaphore lock;	/* see above */
 	struct iommu_domain *iommu;
 	struct list_head groups;
 	unsigned int nr_groups;
-	unsigned int nr_taken;
+	atomic_t nr_taken;
 	struct kvm *kvm;
 	bool noncoherent;
-	struct scatterlist *sg;
 	u64 base;
 	u64 npages;
+	u64 grown;
 	unsigned long *tables;
 };
 
@@ -433,8 +434,9 @@ int pviommu_dirty_mark_mapped(struct pviommu_aperture *ap, u64 *pages);
 void pviommu_shadow_forget(struct pviommu_aperture *ap);
 
 /* domain.c */
-void pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
-			 u64 base, u64 npages);
+int pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
+			u64 base, u64 npages);
+void pviommu_domain_exit(struct pviommu_domain *domain);
 int pviommu_domain_create(struct pviommu_domain *domain, struct device *dev);
 void pviommu_domain_free(struct pviommu_domain *domain);
 bool pviommu_domain_covers(const struct pviommu_domain *domain, u64 base,
@@ -449,8 +451,8 @@ int pviommu_domain_check_direct(struct iommu_group *group);
 int pviommu_domain_holes(struct iommu_group *group, u64 base, u64 npages,
 			 struct pviommu_hole *holes);
 int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
-		       struct page **pages, unsigned int npages, bool write,
-		       bool read, bool *stuck);
+		       struct page **pages, unsigned int npages,
+		       struct scatterlist *sg, bool write, bool read, bool *stuck);
 bool pviommu_domain_takes_large(const struct pviommu_domain *domain);
 int pviommu_domain_map_large(struct pviommu_domain *domain, u64 iova,
 			     struct page *page, bool write, bool read,

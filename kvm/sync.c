@@ -37,6 +37,7 @@
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
 #include <linux/mm.h>
+#include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
@@ -83,6 +84,7 @@ struct sync_item {
  * @table: entries as read
  * @pages: pages being pinned
  * @ranges: SYNC_LIST's array as read
+ * @sg: to map pages
  */
 struct pviommu_sync_batch {
 	unsigned int nr;
@@ -91,12 +93,17 @@ struct pviommu_sync_batch {
 	__le64 table[LEAF_ENTRIES];
 	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
 	struct pviommu_range ranges[PVIOMMU_SYNC_MAX_RANGES];
+	struct scatterlist sg[PVIOMMU_DOMAIN_MAX_PAGES];
 };
 
 struct pviommu_sync_batch *pviommu_sync_batch_alloc(void)
 {
-	return kvzalloc(sizeof(struct pviommu_sync_batch),
-			GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	struct pviommu_sync_batch *batch =
+		kvzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+
+	if (batch)
+		sg_init_table(batch->sg, PVIOMMU_DOMAIN_MAX_PAGES);
+	return batch;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_alloc);
 
@@ -615,7 +622,7 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 					       write, read, &stuck);
 	} else {
 		ret = pviommu_domain_map(&ap->domain, iova, pages, pinned,
-					 write, read, &stuck);
+					 ap->batch->sg, write, read, &stuck);
 	}
 	ap->stats.map_calls++;
 	if (ret && !stuck) {

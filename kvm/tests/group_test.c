@@ -573,8 +573,9 @@ static void taken_groups_are_noticed(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pviommu_domain_taken(domain, &all), 1);
 	KUNIT_EXPECT_TRUE(test, all);
 	/* For nobody. */
-	KUNIT_EXPECT_EQ(test, pviommu_domain_map(domain, BASE, &page, 1, true,
-						 true, &stuck), -ENOTCONN);
+	KUNIT_EXPECT_EQ(test, pviommu_domain_map(domain, BASE, &page, 1, NULL,
+						 true, true, &stuck),
+			-ENOTCONN);
 	KUNIT_EXPECT_FALSE(test, stuck);
 	KUNIT_EXPECT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)),
 			PVIOMMU_RC_HOST_ERROR);

@@ -71,8 +71,9 @@ static void domain_has_two_page_sizes(struct kunit *test)
 		struct pviommu_domain domain = {};
 
 		fake_iommu_be(&fix->iommu, kind);
-		pviommu_domain_init(&domain, fix->fake.kvm, WINDOW_BASE,
-				    WINDOW_PAGES);
+		KUNIT_ASSERT_EQ(test,
+				pviommu_domain_init(&domain, fix->fake.kvm,
+						    WINDOW_BASE, WINDOW_PAGES), 0);
 		KUNIT_ASSERT_EQ(test,
 				pviommu_domain_adopt(&domain,
 						     &fix->iommu.domain), 0);
@@ -80,6 +81,7 @@ static void domain_has_two_page_sizes(struct kunit *test)
 				SZ_4K | SZ_2M);
 		KUNIT_EXPECT_TRUE(test, pviommu_domain_takes_large(&domain));
 		pviommu_domain_free(&domain);
+		pviommu_domain_exit(&domain);
 		KUNIT_EXPECT_TRUE(test, fix->iommu.freed);
 	}
 }
@@ -107,7 +109,9 @@ static void large_leaves_have_conditions(struct kunit *test)
 	struct fixture *fix = test->priv;
 	struct pviommu_domain domain = {};
 
-	pviommu_domain_init(&domain, fix->fake.kvm, c->base, WINDOW_PAGES);
+	KUNIT_ASSERT_EQ(test,
+			pviommu_domain_init(&domain, fix->fake.kvm, c->base,
+					    WINDOW_PAGES), 0);
 	fix->iommu.domain.pgsize_bitmap = c->offered;
 	KUNIT_ASSERT_EQ(test, pviommu_domain_adopt(&domain, &fix->iommu.domain),
 			0);
@@ -117,6 +121,7 @@ static void large_leaves_have_conditions(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pviommu_domain_takes_large(&domain),
 			IS_ALIGNED(c->base, SZ_2M));
 	pviommu_domain_free(&domain);
+	pviommu_domain_exit(&domain);
 }
 
 /* IOMMUs that large leaves are tried on. */
