@@ -12,6 +12,7 @@
 #include <linux/slab.h>
 
 #include "pviommu.h"
+#include "stripe.h"
 #include "table.h"
 
 /* What one hypercall may take out before it lets the vCPU look up. */
@@ -42,12 +43,11 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	if (budget > npages)
 		return ERR_PTR(-ERANGE);
 
-	ap = kzalloc(sizeof(*ap), GFP_KERNEL_ACCOUNT);
+	ap = kvzalloc(sizeof(*ap), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!ap)
 		return ERR_PTR(-ENOMEM);
-	ap->batch = pviommu_sync_batch_alloc();
-	if (!ap->batch)
-		goto err_batch;
+	if (pviommu_batches_init(&ap->batches))
+		goto err_batches;
 	if (pviommu_domain_init(&ap->domain, vm->kvm, base, npages))
 		goto err_domain;
 
@@ -55,19 +55,18 @@ struct pviommu_aperture *pviommu_aperture_create(struct pviommu_vm *vm,
 	ap->base = base;
 	ap->npages = npages;
 	ap->budget = budget ?: npages;
-	INIT_LIST_HEAD(&ap->spare_leaves);
 	spin_lock_init(&ap->leaves_lock);
 	INIT_LIST_HEAD(&ap->devices);
-	mutex_init(&ap->lock);
+	pviommu_stripes_init(ap);
 	pviommu_watch_init(ap);
 	pviommu_fault_init(ap);
 	xa_init(&ap->shadow);
 	return ap;
 
 err_domain:
-	pviommu_sync_batch_free(ap->batch);
-err_batch:
-	kfree(ap);
+	pviommu_batches_exit(&ap->batches);
+err_batches:
+	kvfree(ap);
 	return ERR_PTR(-ENOMEM);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_create);
@@ -81,9 +80,9 @@ void pviommu_aperture_destroy(struct pviommu_aperture *ap)
 	pviommu_watch_stop(ap);
 	pviommu_shadow_forget(ap);
 	pviommu_domain_exit(&ap->domain);
-	pviommu_sync_batch_free(ap->batch);
-	mutex_destroy(&ap->lock);
-	kfree(ap);
+	pviommu_batches_exit(&ap->batches);
+	pviommu_stripes_exit(ap);
+	kvfree(ap);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_destroy);
 
@@ -113,7 +112,7 @@ static s64 disable_some(struct pviommu_aperture *ap)
 		return PVIOMMU_RC_RETRY;
 	pviommu_memlock_trim(&ap->vm->memlock);
 	/* What the IOMMU driver failed to unmap. */
-	return ap->pinned ? PVIOMMU_RC_HOST_ERROR : 0;
+	return atomic_long_read(&ap->pinned) ? PVIOMMU_RC_HOST_ERROR : 0;
 }
 
 /*
@@ -127,12 +126,12 @@ static s64 take_charge(struct pviommu_aperture *ap)
 
 	if (!mutex_trylock(&ap->vm->lock))
 		return PVIOMMU_RC_RETRY;
-	if (!mutex_trylock(&ap->lock)) {
+	if (!pviommu_aperture_trylock(ap)) {
 		mutex_unlock(&ap->vm->lock);
 		return PVIOMMU_RC_RETRY;
 	}
 	ret = pviommu_device_confine(ap);
-	mutex_unlock(&ap->lock);
+	pviommu_aperture_unlock(ap);
 	mutex_unlock(&ap->vm->lock);
 
 	if (ret == -ENOMEM)
@@ -181,7 +180,7 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 		return PVIOMMU_RC_BAD_ARG;
 
 	do {
-		mutex_lock(&ap->lock);
+		pviommu_aperture_lock(ap);
 		ret = check_enable(ap, directory);
 		charge = !ret && ap->nr_unconfined;
 		if (!ret && !charge) {
@@ -194,7 +193,7 @@ s64 pviommu_aperture_enable(struct pviommu_aperture *ap, u64 directory,
 				WRITE_ONCE(ap->enabled, true);
 			}
 		}
-		mutex_unlock(&ap->lock);
+		pviommu_aperture_unlock(ap);
 		if (charge)
 			ret = take_charge(ap);
 	} while (charge && !ret);
@@ -215,13 +214,13 @@ s64 pviommu_aperture_disable(struct pviommu_aperture *ap)
 	s64 ret = 0;
 
 	do {
-		mutex_lock(&ap->lock);
+		pviommu_aperture_lock(ap);
 		charge = ap->nr_unconfined;
 		if (!charge) {
 			ap->touched = true;
 			ret = disable_some(ap);
 		}
-		mutex_unlock(&ap->lock);
+		pviommu_aperture_unlock(ap);
 		if (charge)
 			ret = take_charge(ap);
 	} while (charge && !ret);
@@ -235,7 +234,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_disable);
  */
 void pviommu_aperture_drop_all(struct pviommu_aperture *ap)
 {
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	while (disable_some(ap) == PVIOMMU_RC_RETRY)
 		;
@@ -248,10 +247,10 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_drop_all);
  */
 void pviommu_aperture_reset(struct pviommu_aperture *ap)
 {
-	mutex_lock(&ap->lock);
+	pviommu_aperture_lock(ap);
 	pviommu_aperture_drop_all(ap);
 	ap->stats.resets++;
-	mutex_unlock(&ap->lock);
+	pviommu_aperture_unlock(ap);
 
 	/* The guest that caused them is gone. */
 	pviommu_fault_forget(ap);
@@ -259,27 +258,56 @@ void pviommu_aperture_reset(struct pviommu_aperture *ap)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_aperture_reset);
 
+/* A stripe's lock can be held for ever. */
+static void add_counters(const struct pviommu_stripe *stripe,
+			 struct pviommu_aperture_stats *stats)
+{
+	const struct pviommu_counters *counters = &stripe->counters;
+
+	stats->shadow_leaves += READ_ONCE(stripe->nr_leaves);
+	stats->syncs += READ_ONCE(counters->syncs);
+	stats->sync_pages += READ_ONCE(counters->sync_pages);
+	stats->mapped += READ_ONCE(counters->mapped);
+	stats->map_calls += READ_ONCE(counters->map_calls);
+	stats->unmapped += READ_ONCE(counters->unmapped);
+	stats->unmap_calls += READ_ONCE(counters->unmap_calls);
+	stats->flushes += READ_ONCE(counters->flushes);
+	stats->large += READ_ONCE(counters->large);
+	stats->large_mapped += READ_ONCE(counters->large_mapped);
+	stats->large_broken += READ_ONCE(counters->large_broken);
+	stats->reclaimed += READ_ONCE(counters->reclaimed);
+	stats->moved += READ_ONCE(counters->moved);
+}
+
 /**
- * pviommu_aperture_stats() - a snapshot of the counters
- * @ap: the aperture, locked
+ * pviommu_aperture_stats() - the counters
+ * @ap: the aperture
  * @stats: filled in
+ *
+ * A snapshot if no sync is under way. One that is may have pages counted as pinned that are
+ * about to be.
+ *
+ * Context: under @ap's own lock; sleeps.
  */
 void pviommu_aperture_stats(struct pviommu_aperture *ap,
 			    struct pviommu_aperture_stats *stats)
 {
+	unsigned int i;
 	bool unused;
 
 	lockdep_assert_held(&ap->lock);
 
 	*stats = ap->stats;
-	stats->pinned = ap->pinned;
+	for (i = 0; i < PVIOMMU_STRIPES; i++)
+		add_counters(&ap->stripes[i], stats);
+	stats->pinned = atomic_long_read(&ap->pinned);
+	stats->pinned_peak = atomic_long_read(&ap->pinned_peak);
 	stats->budget = ap->budget;
 	stats->charged = READ_ONCE(ap->vm->memlock.charged);
 	stats->hypercalls = atomic64_read(&ap->hypercalls);
 	stats->refused = atomic64_read(&ap->refused);
 	stats->enabled = ap->enabled;
 	stats->direct = ap->direct;
-	stats->shadow_leaves = ap->nr_leaves;
 	stats->noncoherent = ap->domain.noncoherent;
 	stats->taken = pviommu_domain_taken(&ap->domain, &unused);
 	pviommu_fault_stats(ap, stats);

@@ -17,7 +17,7 @@ static int aperture_show(struct seq_file *seq, void *unused)
 	struct pviommu_aperture *ap = seq->private;
 	struct pviommu_aperture_stats stats;
 
-	/* A sync may be stalled by the VMM. */
+	/* Who has it may wait for a sync that the VMM stalls. */
 	if (mutex_lock_interruptible(&ap->lock))
 		return -EINTR;
 	pviommu_aperture_stats(ap, &stats);

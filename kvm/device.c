@@ -243,7 +243,7 @@ static void count_state(const struct pviommu_device *dev, int by)
 {
 	struct pviommu_aperture *ap = dev->ap;
 
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	if (dev->state != DEVICE_CONFINED)
 		ap->nr_unconfined += by;
@@ -277,7 +277,7 @@ static int device_join(struct pviommu_device *dev)
 	if (dev->unbound)
 		return -ENODEV;
 
-	mutex_lock(&ap->lock);
+	pviommu_aperture_lock(ap);
 	stay = dev->stay && !ap->touched;
 	dev->state = stay ? DEVICE_WAITING : DEVICE_CONFINED;
 	sibling = find_sibling(ap, dev->group);
@@ -296,7 +296,7 @@ static int device_join(struct pviommu_device *dev)
 		dev->attached = true;
 		mutex_unlock(&device_list_lock);
 	}
-	mutex_unlock(&ap->lock);
+	pviommu_aperture_unlock(ap);
 	if (!ret)
 		pviommu_watch_start(ap);
 	return ret;
@@ -316,7 +316,7 @@ int pviommu_device_confine(struct pviommu_aperture *ap)
 	int err, ret = 0;
 
 	lockdep_assert_held(&ap->vm->lock);
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	ap->touched = true;
 	list_for_each_entry(dev, &ap->devices, siblings) {
@@ -437,7 +437,7 @@ static void device_leave(struct pviommu_device *dev)
 	if (dev->state == DEVICE_CONFINED && !find_sibling(ap, dev->group))
 		pviommu_domain_detach(&ap->domain, dev->group);
 
-	mutex_lock(&ap->lock);
+	pviommu_aperture_lock(ap);
 	ap->stats.devices--;
 	count_state(dev, -1);
 	if (list_empty(&ap->devices)) {
@@ -447,7 +447,7 @@ static void device_leave(struct pviommu_device *dev)
 		/* Another device may come to the same place. */
 		pviommu_fault_forget(ap);
 	}
-	mutex_unlock(&ap->lock);
+	pviommu_aperture_unlock(ap);
 
 	device_free(dev);
 }

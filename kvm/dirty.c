@@ -46,37 +46,50 @@ unsigned int pviommu_dirty_mark(struct kvm *kvm, gfn_t gfn, u64 n)
 	return lost;
 }
 
+/* All of a leaf that is mapped writable, if there still is one. Returns the number of pages. */
+static unsigned int mark_leaf(struct pviommu_aperture *ap, unsigned long at)
+{
+	struct pviommu_stripe *stripe = pviommu_stripe(ap, at);
+	struct kvm *kvm = ap->vm->kvm;
+	struct pviommu_shadow_leaf *leaf;
+	unsigned int i, pages = 0;
+	int idx;
+
+	mutex_lock(&stripe->lock);
+	idx = srcu_read_lock(&kvm->srcu);
+	leaf = pviommu_shadow_find(ap, at);
+	for (i = 0; leaf && leaf->nr && i < LEAF_ENTRIES; i++) {
+		if (!(leaf->entries[i].entry & PVIOMMU_ENTRY_WRITE))
+			continue;
+		pviommu_dirty_mark(kvm, entry_gfn(leaf->entries[i].entry), 1);
+		pages++;
+	}
+	srcu_read_unlock(&kvm->srcu, idx);
+	mutex_unlock(&stripe->lock);
+	return pages;
+}
+
 /**
  * pviommu_dirty_mark_mapped() - PVIOMMU_MARK_DIRTY for one aperture
  * @ap: the aperture
  * @pages: window pages that are mapped writable are added
+ *
+ * What goes meanwhile is marked by who removes it, and what comes is not asked for.
  *
  * Context: any thread.
  * Return: 0, or -EBUSY if a device is not confined to the aperture yet.
  */
 int pviommu_dirty_mark_mapped(struct pviommu_aperture *ap, u64 *pages)
 {
-	struct kvm *kvm = ap->vm->kvm;
-	struct pviommu_shadow_leaf *leaf;
 	unsigned long at;
-	unsigned int i;
-	int idx, ret;
+	int ret;
 
 	mutex_lock(&ap->lock);
 	ret = ap->stats.waiting ? -EBUSY : 0;
-	idx = srcu_read_lock(&kvm->srcu);
-	xa_for_each(&ap->shadow, at, leaf) {
-		for (i = 0; leaf->nr && i < LEAF_ENTRIES; i++) {
-			if (!(leaf->entries[i].entry & PVIOMMU_ENTRY_WRITE))
-				continue;
-			pviommu_dirty_mark(kvm,
-					   entry_gfn(leaf->entries[i].entry),
-					   1);
-			(*pages)++;
-		}
+	for (at = 0; xa_find(&ap->shadow, &at, ULONG_MAX, XA_PRESENT); at++) {
+		*pages += mark_leaf(ap, at);
 		cond_resched();
 	}
-	srcu_read_unlock(&kvm->srcu, idx);
 	mutex_unlock(&ap->lock);
 	return ret;
 }

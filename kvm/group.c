@@ -119,7 +119,7 @@ int pviommu_group_join(struct pviommu_aperture *ap, struct iommu_group *group,
 	int ret;
 
 	lockdep_assert_held(&ap->vm->lock);
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	ret = check_group(group);
 	if (!ret && !ap->domain.iommu)
@@ -153,7 +153,7 @@ int pviommu_group_move(struct pviommu_aperture *ap, struct iommu_group *group,
 {
 	int ret;
 
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	ret = pviommu_domain_attach(&ap->domain, group, dev, ap->base,
 				    ap->npages);
@@ -172,7 +172,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_group_move);
  */
 void pviommu_group_last_left(struct pviommu_aperture *ap)
 {
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	pviommu_domain_free(&ap->domain);
 	ap->nr_holes = 0;

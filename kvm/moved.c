@@ -153,6 +153,7 @@ enum sight { THERE, GONE, UNSEEN, IN_FILE };
 
 /* Is @shadow's page still the one behind its frame? Nobody waits for the VMM. */
 static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
+		       struct pviommu_ram *ram,
 		       const struct pviommu_shadow *shadow)
 {
 	gfn_t gfn = entry_gfn(shadow->entry);
@@ -161,10 +162,10 @@ static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
 	struct page *page;
 
 	/* What has become of the memslot a SYNC will find out. */
-	if (pviommu_ram_at(ap->vm->kvm, &ap->data_ram, gfn))
+	if (pviommu_ram_at(ap->vm->kvm, ram, gfn))
 		return THERE;
 
-	hva = pviommu_ram_hva(&ap->data_ram, gfn);
+	hva = pviommu_ram_hva(ram, gfn);
 	mmap_read_lock(mm);
 	if (pviommu_look_at_page(mm, hva, &page) == 1) {
 		sight = page == shadow->page ? THERE : GONE;
@@ -181,10 +182,10 @@ static enum sight look(struct pviommu_aperture *ap, struct mm_struct *mm,
  * hole is announced before it is made.
  */
 static bool is_gone(struct pviommu_aperture *ap, struct mm_struct *mm,
-		    const struct pviommu_shadow *shadow)
+		    struct pviommu_ram *ram, const struct pviommu_shadow *shadow)
 {
 	unsigned int bit = suspect_bit(entry_gfn(shadow->entry));
-	enum sight sight = look(ap, mm, shadow);
+	enum sight sight = look(ap, mm, ram, shadow);
 	struct pviommu_vm *vm = ap->vm;
 
 	if (sight == THERE || sight == GONE)
@@ -205,6 +206,7 @@ static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *
 				 unsigned long *gone, bool *claimed)
 {
 	const __le64 *table = leaf->page ? page_address(leaf->page) : NULL;
+	struct pviommu_ram *ram = &pviommu_stripe(ap, leaf->at)->data_ram;
 	unsigned int i, n = 0;
 
 	bitmap_zero(gone, LEAF_ENTRIES);
@@ -215,7 +217,7 @@ static unsigned int look_at_leaf(struct pviommu_aperture *ap, struct mm_struct *
 			continue;
 		if (!*claimed || READ_ONCE(table[i])) {
 			if (!test_bit(suspect_bit(entry_gfn(shadow->entry)), suspects) ||
-			    !is_gone(ap, mm, shadow))
+			    !is_gone(ap, mm, ram, shadow))
 				continue;
 			if (table && pviommu_claim(leaf, i))
 				*claimed = true;
@@ -252,28 +254,39 @@ static void check_leaf(struct pviommu_aperture *ap, struct mm_struct *mm,
 	if (!pviommu_removal_flush(ap, &removal))
 		return;
 	pviommu_removal_unpin(ap, &removal, leaf, first, LEAF_ENTRIES);
-	ap->stats.moved += removal.unpinned;
+	pviommu_stripe(ap, leaf->at)->counters.moved += removal.unpinned;
 	pviommu_removal_end(ap, &removal);
+}
+
+/* The same for whichever leaf is at @at, if there still is one. */
+static void check_at(struct pviommu_aperture *ap, struct mm_struct *mm,
+		     unsigned long at, const unsigned long *suspects)
+{
+	struct pviommu_stripe *stripe = pviommu_stripe(ap, at);
+	struct pviommu_shadow_leaf *leaf;
+	int idx;
+
+	mutex_lock(&stripe->lock);
+	idx = srcu_read_lock(&ap->vm->kvm->srcu);
+	leaf = pviommu_shadow_find(ap, at);
+	if (leaf && leaf->nr)
+		check_leaf(ap, mm, leaf, suspects);
+	pviommu_shadow_trim(ap, stripe);
+	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+	mutex_unlock(&stripe->lock);
 }
 
 static void check_aperture(struct pviommu_aperture *ap, struct mm_struct *mm,
 			   const unsigned long *suspects)
 {
-	struct pviommu_shadow_leaf *leaf;
-	unsigned long at = 0;
-	int idx;
+	unsigned long at;
 
-	do {
-		mutex_lock(&ap->lock);
-		idx = srcu_read_lock(&ap->vm->kvm->srcu);
-		leaf = xa_find(&ap->shadow, &at, ULONG_MAX, XA_PRESENT);
-		if (leaf && leaf->nr)
-			check_leaf(ap, mm, leaf, suspects);
-		pviommu_shadow_trim(ap);
-		srcu_read_unlock(&ap->vm->kvm->srcu, idx);
-		mutex_unlock(&ap->lock);
+	for (at = 0; xa_find(&ap->shadow, &at, ULONG_MAX, XA_PRESENT); at++) {
+		if (READ_ONCE(ap->vm->closing))
+			break;
+		check_at(ap, mm, at, suspects);
 		cond_resched();
-	} while (leaf && ++at && !READ_ONCE(ap->vm->closing));
+	}
 }
 
 /* Count how often something was not seen. True if it is to be looked for again. */

@@ -12,6 +12,7 @@
  *   reclaim.c		what guests do not use goes when the host needs memory
  *   moved.c		guest memory that the VMM discards goes
  *   dirty.c		KVM's log of what devices have written
+ *   stripe.c		an aperture's locks
  *   shadow.c		what is mapped, as memory
  *   domain.c		an aperture's IOMMU domain
  *   device.c		devices: taken from VFIO, and left blocked
@@ -28,7 +29,9 @@
  *
  *   device_lock()	of a PCI device (taken by the driver core around unbind)
  *   pviommu_vm::lock	its apertures' devices and endpoints; ioctls
- *   pviommu_aperture::lock	table, shadow, domain and everything pinned
+ *   pviommu_aperture::lock	reclaim; with all stripes, the aperture as a whole
+ *   pviommu_stripe::lock	leaves of the table, their shadow and what is pinned for them;
+ *				in ascending order
  *   pviommu_domain::lock	unmap until flush, shared; groups that move, exclusively
  *   pviommu_memlock::lock	what is charged to the VMM
  *   mmap_lock		of the VMM, inside pin and account
@@ -37,9 +40,9 @@
  *   fault_lock		who is told of faults, and what of; a leaf, taken in interrupts
  *
  * The IOMMU core's group->mutex is inside pviommu_domain::lock. kvm->srcu is held
- * by vCPUs outside of all of them; others take it inside pviommu_aperture::lock, and
+ * by vCPUs outside of all of them; others take it inside pviommu_stripe::lock, and
  * nobody waits for its readers under a lock of ours. Pages are pinned under
- * pviommu_aperture::lock and a VMM can stall that for ever (userfaultfd), so
+ * pviommu_stripe::lock and a VMM can stall that for ever (userfaultfd), so
  * nothing that serves another VM may wait for it.
  */
 #ifndef KVM_PVIOMMU_H
@@ -58,6 +61,7 @@
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -85,6 +89,12 @@ static_assert(PAGE_SIZE == 4096);
 
 /* Less than 2 MiB, of which VT-d would make a large leaf: see domain.c. */
 #define PVIOMMU_DOMAIN_MAX_PAGES	256U
+
+/* A range of so many pages is removed without a batch. */
+#define PVIOMMU_FEW_PAGES	64U
+
+/* As many vCPUs can sync an aperture at a time. A power of two. */
+#define PVIOMMU_STRIPES		16U
 
 struct pviommu_aperture;
 struct pviommu_shadow_leaf;
@@ -236,6 +246,68 @@ struct pviommu_fault_source {
 	const struct pviommu_endpoint *guest;
 };
 
+/* What syncs, and others that change what is mapped, count: see struct pviommu_aperture_stats. */
+struct pviommu_counters {
+	u64 syncs;
+	u64 sync_pages;
+	u64 mapped;
+	u64 map_calls;
+	u64 unmapped;
+	u64 unmap_calls;
+	u64 flushes;
+	u64 large;
+	u64 large_mapped;
+	u64 large_broken;
+	u64 reclaimed;
+	u64 moved;
+};
+
+/**
+ * struct pviommu_stripe - every 16th leaf of an aperture
+ * @lock: guards the rest, and the leaves
+ * @last_leaf: of them, that was looked for last, or NULL
+ * @table_ram: where a part of the table was found last
+ * @data_ram: where a page to be mapped was found last
+ * @table: scratch memory for a few entries
+ * @nr_leaves: leaves
+ * @spare_leaves: those in which nothing is mapped
+ * @nr_spare_leaves: of them
+ * @counters: of all stripes together they tell of the aperture: of what was done for
+ *	several, one of them has it all; read without @lock
+ */
+struct pviommu_stripe {
+	struct mutex lock;	/* see above */
+	struct pviommu_shadow_leaf *last_leaf;
+	struct pviommu_ram table_ram;
+	struct pviommu_ram data_ram;
+	__le64 table[PVIOMMU_FEW_PAGES];
+	unsigned long nr_leaves;
+	struct list_head spare_leaves;
+	unsigned long nr_spare_leaves;
+	struct pviommu_counters counters;
+} ____cacheline_aligned_in_smp;
+
+/* For lockdep: what is around several stripes that are locked. */
+struct pviommu_several {
+	struct lockdep_map dep_map;
+};
+
+/**
+ * struct pviommu_batches - scratch memory of an aperture's syncs, while they do not use it
+ * @first: one that is not in use, or NULL; without @lock
+ * @lock: guards @spare and @nr; a leaf
+ * @spare: others that are not in use
+ * @nr: all there are, with those in use
+ * @wait: for one, without memory for more
+ */
+struct pviommu_batches {
+	struct pviommu_sync_batch *first;
+	spinlock_t lock;	/* see above */
+	struct pviommu_sync_batch *spare;
+	unsigned int nr;
+	wait_queue_head_t wait;
+};
+
 /**
  * struct pviommu_aperture - what a set of devices can reach
  * @vm: owner
@@ -246,7 +318,8 @@ struct pviommu_fault_source {
  * @devices: attached devices; pviommu_vm::lock
  * @watch: looks for a guest without the driver; see watch.c
  * @told: it has been found; only @watch uses it
- * @lock: guards everything below, down to @stats
+ * @lock: with all of @stripes guards what is below, down to @stats, to change it; to read
+ *	it, any of these locks will do
  * @domain: what the hardware follows
  * @nr_holes: elements in @holes
  * @holes: reserved window pages: nothing is ever mapped there
@@ -256,19 +329,16 @@ struct pviommu_fault_source {
  *	from now on
  * @nr_unconfined: devices whose group is not in @domain; pviommu_vm::lock, too
  * @directory: GPA of the guest's directory
- * @shadow: struct pviommu_shadow_leaf by window page / 512
- * @last_leaf: of @shadow, that was looked for last, or NULL
- * @table_ram: where a part of the table was found last
- * @data_ram: where a page to be mapped was found last
- * @nr_leaves: elements in @shadow
- * @spare_leaves: those in which nothing is mapped
- * @nr_spare_leaves: of them
- * @leaves_lock: a leaf whose page is known stays while it is held; for who may not take
- *	@lock
- * @reclaim_from: index in @shadow where reclaim goes on
- * @pinned: pages that are pinned; all are in @shadow
- * @batch: scratch memory of a sync
+ * @reclaim_from: index in @shadow where reclaim goes on; @lock alone
  * @stats: what PVIOMMU_STATS reports, but for what is counted elsewhere
+ * @shadow: struct pviommu_shadow_leaf by window page / 512; each is under its stripe's lock
+ * @stripes: by index in @shadow
+ * @several: see stripe.c
+ * @leaves_lock: a leaf whose page is known stays while it is held; for who may not take
+ *	a stripe's
+ * @pinned: pages that are pinned, or are about to be; without a lock
+ * @pinned_peak: the most there have been; without a lock
+ * @batches: for syncs
  * @hypercalls: that named the aperture; without the lock
  * @refused: answered with a PVIOMMU_RC_* code; without the lock
  * @faults: DMA that the IOMMU refused; fault_lock
@@ -293,18 +363,16 @@ struct pviommu_aperture {
 	bool touched;
 	unsigned int nr_unconfined;
 	gpa_t directory;
-	struct xarray shadow;
-	struct pviommu_shadow_leaf *last_leaf;
-	struct pviommu_ram table_ram;
-	struct pviommu_ram data_ram;
-	unsigned long nr_leaves;
-	struct list_head spare_leaves;
-	unsigned long nr_spare_leaves;
-	spinlock_t leaves_lock;	/* see above */
 	unsigned long reclaim_from;
-	unsigned long pinned;
-	struct pviommu_sync_batch *batch;
 	struct pviommu_aperture_stats stats;
+
+	struct xarray shadow;
+	struct pviommu_stripe stripes[PVIOMMU_STRIPES];
+	struct pviommu_several several;
+	spinlock_t leaves_lock;	/* see above */
+	atomic_long_t pinned;
+	atomic_long_t pinned_peak;
+	struct pviommu_batches batches;
 
 	atomic64_t hypercalls;
 	atomic64_t refused;
@@ -388,8 +456,8 @@ void pviommu_aperture_stats(struct pviommu_aperture *ap,
 			    struct pviommu_aperture_stats *stats);
 
 /* sync.c */
-struct pviommu_sync_batch *pviommu_sync_batch_alloc(void);
-void pviommu_sync_batch_free(struct pviommu_sync_batch *batch);
+int pviommu_batches_init(struct pviommu_batches *batches);
+void pviommu_batches_exit(struct pviommu_batches *batches);
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags);
 s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 
@@ -429,6 +497,12 @@ static inline u64 pviommu_generation(const struct pviommu_vm *vm)
 /* dirty.c */
 unsigned int pviommu_dirty_mark(struct kvm *kvm, gfn_t gfn, u64 n);
 int pviommu_dirty_mark_mapped(struct pviommu_aperture *ap, u64 *pages);
+
+/* stripe.c; the rest is in stripe.h */
+void pviommu_aperture_lock(struct pviommu_aperture *ap);
+bool pviommu_aperture_trylock(struct pviommu_aperture *ap);
+void pviommu_aperture_unlock(struct pviommu_aperture *ap);
+void pviommu_aperture_assert_locked(const struct pviommu_aperture *ap);
 
 /* shadow.c; the rest is in shadow.h */
 void pviommu_shadow_forget(struct pviommu_aperture *ap);
@@ -544,6 +618,7 @@ void pviommu_debugfs_add_aperture(struct pviommu_aperture *ap);
 int pviommu_vm_publish(struct pviommu_vm *vm, struct kvm *kvm);
 void pviommu_vm_withdraw(struct pviommu_vm *vm);
 s32 pviommu_sync_gup_rc(long err);
+struct pviommu_sync_batch *pviommu_sync_batch_alloc(void);
 __le64 pviommu_entry_read(__le64 *at);
 struct page *pviommu_shadow_peek(struct pviommu_aperture *ap, u64 index,
 				 u64 *entry, bool *large);

@@ -7,7 +7,7 @@
  * exit, and then the page goes as any other: PTE, flush, unpin. The exchange is what
  * decides. If the guest counts up a moment before, it fails and the page stays. If it
  * comes first, the guest finds zero, enters the page anew and asks for a sync, which
- * waits for the aperture's lock: by then the page is gone for sure, and comes back.
+ * waits for the stripe's lock: by then the page is gone for sure, and comes back.
  *
  * A guest that lies about what it uses has its own DMA refused. Documentation/direct-mode.rst
  * has the protocol, and tests/model/ proves it.
@@ -28,7 +28,7 @@
 #include "remove.h"
 #include "shadow.h"
 
-/* What is taken, and looked at, before others get the aperture's lock. */
+/* What is taken, and looked at, before others get the aperture's own lock. */
 #define STEP		PVIOMMU_UNMAP_MAX_PAGES
 #define STEP_LEAVES	64
 
@@ -93,37 +93,49 @@ static unsigned int reclaim_leaf(struct pviommu_aperture *ap,
 	return claimed;
 }
 
+/* The same for whichever leaf is at @at, if there still is one. */
+static unsigned int reclaim_at(struct pviommu_aperture *ap, unsigned long at,
+			       unsigned int max)
+{
+	struct pviommu_stripe *stripe = pviommu_stripe(ap, at);
+	struct pviommu_shadow_leaf *leaf;
+	unsigned int claimed = 0;
+	int idx;
+
+	mutex_lock(&stripe->lock);
+	idx = srcu_read_lock(&ap->vm->kvm->srcu);
+	leaf = pviommu_shadow_find(ap, at);
+	/* What is large goes as a whole, and nobody has counted for all of it. */
+	if (leaf && leaf->nr && !leaf->large)
+		claimed = reclaim_leaf(ap, leaf, max);
+	stripe->counters.reclaimed += claimed;
+	pviommu_shadow_trim(ap, stripe);
+	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
+	mutex_unlock(&stripe->lock);
+	return claimed;
+}
+
 /*
  * One step, from where the last one has ended, so that all leaves have their turn. Returns the
  * pages taken; @ends is one more if it came to the last leaf.
  */
 static u64 reclaim_step(struct pviommu_aperture *ap, u64 max, unsigned int *ends)
 {
-	struct pviommu_shadow_leaf *leaf = NULL;
 	unsigned int leaves;
 	u64 claimed = 0;
-	int idx;
 
-	idx = srcu_read_lock(&ap->vm->kvm->srcu);
 	for (leaves = 0; leaves < STEP_LEAVES && claimed < max; leaves++) {
-		leaf = xa_find(&ap->shadow, &ap->reclaim_from, ULONG_MAX,
-			       XA_PRESENT);
-		if (!leaf)
+		if (!xa_find(&ap->shadow, &ap->reclaim_from, ULONG_MAX,
+			     XA_PRESENT)) {
+			ap->reclaim_from = 0;
+			++*ends;
 			break;
-		/* What is large goes as a whole, and nobody has counted for all of it. */
-		if (leaf->nr && !leaf->large)
-			claimed += reclaim_leaf(ap, leaf, min_t(u64, max - claimed,
-								LEAF_ENTRIES));
+		}
+		claimed += reclaim_at(ap, ap->reclaim_from,
+				      min_t(u64, max - claimed, LEAF_ENTRIES));
 		ap->reclaim_from++;
 		cond_resched();
 	}
-	if (!leaf) {
-		ap->reclaim_from = 0;
-		++*ends;
-	}
-	ap->stats.reclaimed += claimed;
-	pviommu_shadow_trim(ap);
-	srcu_read_unlock(&ap->vm->kvm->srcu, idx);
 	return claimed;
 }
 
@@ -222,7 +234,7 @@ static unsigned long reclaimable(struct pviommu_vm *vm)
 
 	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++) {
 		if (READ_ONCE(ap->direct))
-			pages += READ_ONCE(ap->pinned);
+			pages += atomic_long_read(&ap->pinned);
 	}
 	return pages;
 }

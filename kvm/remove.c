@@ -37,6 +37,7 @@ static __always_inline bool
 __removal_clear(struct pviommu_aperture *ap, struct pviommu_removal *removal,
 		struct pviommu_shadow_leaf *leaf, u64 index, unsigned int n)
 {
+	struct pviommu_counters *counters = &pviommu_stripe(ap, leaf->at)->counters;
 	struct pviommu_shadow *shadow;
 	unsigned int named = n, i;
 	u64 mark = SHADOW_GOING;
@@ -50,7 +51,7 @@ __removal_clear(struct pviommu_aperture *ap, struct pviommu_removal *removal,
 
 	if (!pviommu_removal_began(removal))
 		pviommu_domain_unmap_begin(&ap->domain, &removal->gather);
-	ap->stats.unmap_calls++;
+	counters->unmap_calls++;
 	removal->lo = min(removal->lo, index);
 	removal->hi = max(removal->hi, index + n);
 	/* Still reachable for all we know: stays pinned. */
@@ -58,7 +59,7 @@ __removal_clear(struct pviommu_aperture *ap, struct pviommu_removal *removal,
 				  (size_t)n << PAGE_SHIFT, &removal->gather))
 		mark = SHADOW_FAILED;
 	else if (leaf->large && named < LEAF_ENTRIES)
-		ap->stats.large_broken++;
+		counters->large_broken++;
 
 	shadow = &leaf->entries[index % LEAF_ENTRIES];
 	for (i = 0; i < n; i++)
@@ -255,8 +256,9 @@ static inline s32 read_piece(struct pviommu_aperture *ap,
 
 	if (locked)
 		pagefault_disable();
-	rc = pviommu_table_read(ap->vm->kvm, &ap->table_ram, gpa, table,
-				piece->n);
+	rc = pviommu_table_read(ap->vm->kvm,
+				&pviommu_stripe(ap, leaf->at)->table_ram, gpa,
+				table, piece->n);
 	if (locked)
 		pagefault_enable();
 	return rc;
@@ -327,10 +329,10 @@ static inline unsigned int unpin_pieces(struct pviommu_aperture *ap,
 
 /**
  * pviommu_remove_unwanted() - remove what is mapped and differs from the guest's table
- * @ap: the aperture, locked, which follows a table
- * @ranges: window pages, all in the window, in any order
+ * @ap: the aperture, which follows a table
+ * @ranges: window pages, all in the window, in any order; their stripes are locked
  * @nr: number of ranges
- * @table: LEAF_ENTRIES of scratch memory
+ * @table: scratch memory: LEAF_ENTRIES, or as many as are in @ranges
  *
  * An entry that is refused, or that cannot be read, counts as unmapped. There is one flush
  * for all, and a call ends between pieces, so that it divides no large leaf.
@@ -353,7 +355,6 @@ s64 pviommu_remove_unwanted(struct pviommu_aperture *ap,
 		failed = unpin_pieces(ap, &removal, piece, pages);
 
 	done = min3(pages, retry, failed);
-	ap->stats.sync_pages += done;
 	if (done || !pages)
 		return done;
 	return failed ? PVIOMMU_RC_RETRY : PVIOMMU_RC_HOST_ERROR;
@@ -379,7 +380,7 @@ static void remove_leaf(struct pviommu_aperture *ap,
  * @ap: the aperture, not enabled
  * @max: stop after about so many pages
  *
- * Context: any thread; under @ap's lock.
+ * Context: any thread; under all of @ap's locks.
  * Return: true if there is more to take out.
  */
 bool pviommu_remove_all(struct pviommu_aperture *ap, unsigned long max)
@@ -390,7 +391,7 @@ bool pviommu_remove_all(struct pviommu_aperture *ap, unsigned long max)
 	unsigned long at;
 	int idx;
 
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	idx = srcu_read_lock(&ap->vm->kvm->srcu);
 	xa_for_each(&ap->shadow, at, leaf) {
@@ -428,7 +429,7 @@ void pviommu_remove_abandoned(struct pviommu_aperture *ap)
 	unsigned long at;
 	int idx;
 
-	lockdep_assert_held(&ap->lock);
+	pviommu_aperture_assert_locked(ap);
 
 	pviommu_removal_init(&removal, 0);
 	idx = srcu_read_lock(&ap->vm->kvm->srcu);

@@ -2,7 +2,7 @@
 /*
  * Removing: the steps of which every removal is made. remove.c says how they go together.
  *
- * All of it is under pviommu_aperture::lock.
+ * All of it is under the locks of the stripes that the pages are in.
  */
 #ifndef KVM_PVIOMMU_REMOVE_H
 #define KVM_PVIOMMU_REMOVE_H
@@ -10,6 +10,7 @@
 #include <linux/iommu.h>
 
 #include "pviommu.h"
+#include "stripe.h"
 
 struct pviommu_shadow_leaf;
 
@@ -46,6 +47,14 @@ static inline void pviommu_removal_init(struct pviommu_removal *removal,
 	removal->unpinned = 0;
 }
 
+/* The stripe that counts what was done, of those that are locked. */
+static inline struct pviommu_counters *
+pviommu_removal_counters(struct pviommu_aperture *ap,
+			 const struct pviommu_removal *removal)
+{
+	return &pviommu_stripe_at(ap, removal->lo)->counters;
+}
+
 /* Is the domain locked? */
 static inline bool pviommu_removal_began(const struct pviommu_removal *removal)
 {
@@ -77,7 +86,7 @@ static inline bool pviommu_removal_flush(struct pviommu_aperture *ap,
 	pviommu_domain_flush(&ap->domain, pviommu_iova(ap, removal->lo),
 			     (removal->hi - removal->lo) << PAGE_SHIFT,
 			     &removal->gather);
-	ap->stats.flushes++;
+	pviommu_removal_counters(ap, removal)->flushes++;
 	return true;
 }
 
@@ -96,7 +105,7 @@ static inline void pviommu_pins_released(struct pviommu_aperture *ap,
 	/* The usual case: all that was wanted was pinned. */
 	if (!nr)
 		return;
-	ap->pinned -= nr;
+	atomic_long_sub(nr, &ap->pinned);
 	pviommu_memlock_uncharge(&ap->vm->memlock, nr);
 }
 
@@ -109,7 +118,7 @@ static inline void pviommu_removal_end(struct pviommu_aperture *ap,
 				       struct pviommu_removal *removal)
 {
 	pviommu_pins_released(ap, removal->unpinned);
-	ap->stats.unmapped += removal->unpinned;
+	pviommu_removal_counters(ap, removal)->unmapped += removal->unpinned;
 }
 
 #endif /* KVM_PVIOMMU_REMOVE_H */

@@ -17,8 +17,10 @@
 void pviommu_shadow_becomes_spare(struct pviommu_aperture *ap,
 				  struct pviommu_shadow_leaf *leaf)
 {
-	list_add_tail(&leaf->spare, &ap->spare_leaves);
-	ap->nr_spare_leaves++;
+	struct pviommu_stripe *stripe = pviommu_stripe(ap, leaf->at);
+
+	list_add_tail(&leaf->spare, &stripe->spare_leaves);
+	stripe->nr_spare_leaves++;
 }
 
 /**
@@ -44,7 +46,7 @@ struct pviommu_shadow_leaf *pviommu_shadow_add(struct pviommu_aperture *ap,
 		kvfree(leaf);
 		return NULL;
 	}
-	ap->nr_leaves++;
+	pviommu_stripe(ap, leaf->at)->nr_leaves++;
 	pviommu_shadow_becomes_spare(ap, leaf);
 	return leaf;
 }
@@ -74,8 +76,10 @@ void pviommu_shadow_wrote_table(struct pviommu_aperture *ap,
 void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf)
 {
-	if (ap->last_leaf == leaf)
-		ap->last_leaf = NULL;
+	struct pviommu_stripe *stripe = pviommu_stripe(ap, leaf->at);
+
+	if (stripe->last_leaf == leaf)
+		stripe->last_leaf = NULL;
 	spin_lock(&ap->leaves_lock);
 	xa_erase(&ap->shadow, leaf->at);
 	spin_unlock(&ap->leaves_lock);
@@ -86,19 +90,21 @@ void pviommu_shadow_free(struct pviommu_aperture *ap,
 		pviommu_memlock_uncharge(&ap->vm->memlock, 1);
 	}
 	list_del(&leaf->spare);
-	ap->nr_spare_leaves--;
-	ap->nr_leaves--;
+	stripe->nr_spare_leaves--;
+	stripe->nr_leaves--;
 	kvfree(leaf);
 }
 
 /**
  * pviommu_shadow_free_spare() - pviommu_shadow_trim(), if there is anything to do
  * @ap: the aperture
+ * @stripe: one of its
  */
-void pviommu_shadow_free_spare(struct pviommu_aperture *ap)
+void pviommu_shadow_free_spare(struct pviommu_aperture *ap,
+			       struct pviommu_stripe *stripe)
 {
-	while (ap->nr_spare_leaves > PVIOMMU_SPARE_LEAVES)
-		pviommu_shadow_free(ap, list_first_entry(&ap->spare_leaves,
+	while (stripe->nr_spare_leaves > PVIOMMU_SPARE_LEAVES)
+		pviommu_shadow_free(ap, list_first_entry(&stripe->spare_leaves,
 							 struct pviommu_shadow_leaf,
 							 spare));
 }
@@ -112,8 +118,8 @@ void pviommu_shadow_set_large(struct pviommu_aperture *ap,
 			      struct pviommu_shadow_leaf *leaf)
 {
 	leaf->large = true;
-	ap->stats.large++;
-	ap->stats.large_mapped++;
+	pviommu_stripe(ap, leaf->at)->counters.large++;
+	pviommu_stripe(ap, leaf->at)->counters.large_mapped++;
 }
 
 /**

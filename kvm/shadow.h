@@ -2,12 +2,13 @@
 /*
  * The shadow: what is pinned and mapped, by window page. sync.c says what it is for.
  *
- * All of it is under pviommu_aperture::lock.
+ * All of it is under the lock of the stripe that a leaf is in.
  */
 #ifndef KVM_PVIOMMU_SHADOW_H
 #define KVM_PVIOMMU_SHADOW_H
 
 #include "pviommu.h"
+#include "stripe.h"
 
 #define LEAF_ENTRIES	PVIOMMU_ENTRIES_PER_LEAF
 
@@ -18,7 +19,7 @@
 /*
  * Marks in the shadow, beside ENTRY_MASK, from the clearing of PTEs to the flush and what
  * follows it: the page is to be unpinned then; or the IOMMU driver has failed with it.
- * The aperture's lock is held all the time, so only a removal sees them.
+ * The stripe's lock is held all the time, so only a removal sees them.
  */
 #define SHADOW_GOING	BIT_ULL(63)
 #define SHADOW_FAILED	BIT_ULL(62)
@@ -47,7 +48,7 @@ struct pviommu_shadow {
  * @nr: entries that are mapped
  * @large: all of them are, by one leaf of the IOMMU's, which goes as a whole or not
  *	at all
- * @spare: in pviommu_aperture::spare_leaves while @nr is 0
+ * @spare: in pviommu_stripe::spare_leaves while @nr is 0
  * @entries: the shadow
  */
 struct pviommu_shadow_leaf {
@@ -70,12 +71,15 @@ static inline gfn_t entry_gfn(u64 entry)
 static inline struct pviommu_shadow_leaf *
 pviommu_shadow_find(struct pviommu_aperture *ap, unsigned long at)
 {
-	struct pviommu_shadow_leaf *leaf = ap->last_leaf;
+	struct pviommu_stripe *stripe = pviommu_stripe(ap, at);
+	struct pviommu_shadow_leaf *leaf = stripe->last_leaf;
+
+	lockdep_assert_held(&stripe->lock);
 
 	if (leaf && leaf->at == at)
 		return leaf;
 	leaf = xa_load(&ap->shadow, at);
-	ap->last_leaf = leaf;
+	stripe->last_leaf = leaf;
 	return leaf;
 }
 
@@ -85,28 +89,31 @@ void pviommu_shadow_free(struct pviommu_aperture *ap,
 			 struct pviommu_shadow_leaf *leaf);
 void pviommu_shadow_wrote_table(struct pviommu_aperture *ap,
 				const struct pviommu_shadow_leaf *leaf);
-void pviommu_shadow_free_spare(struct pviommu_aperture *ap);
+void pviommu_shadow_free_spare(struct pviommu_aperture *ap,
+			       struct pviommu_stripe *stripe);
 void pviommu_shadow_becomes_spare(struct pviommu_aperture *ap,
 				  struct pviommu_shadow_leaf *leaf);
 void pviommu_shadow_set_large(struct pviommu_aperture *ap,
 			      struct pviommu_shadow_leaf *leaf);
 
 /*
- * No more empty leaves than this: a guest must not make us allocate for a window
+ * No more empty leaves in a stripe than this: a guest must not make us allocate for a window
  * that it cannot fill.
  */
-#define PVIOMMU_SPARE_LEAVES	64
+#define PVIOMMU_SPARE_LEAVES	(64 / PVIOMMU_STRIPES)
 
 /**
  * pviommu_shadow_trim() - free spare leaves that are too many
- * @ap: the aperture, whose batch refers to no leaves any more
+ * @ap: the aperture
+ * @stripe: one of its, locked, in which a sync has done its work
  *
  * No more work than the sync has made: it has added or emptied them all.
  */
-static inline void pviommu_shadow_trim(struct pviommu_aperture *ap)
+static inline void pviommu_shadow_trim(struct pviommu_aperture *ap,
+				       struct pviommu_stripe *stripe)
 {
-	if (unlikely(ap->nr_spare_leaves > PVIOMMU_SPARE_LEAVES))
-		pviommu_shadow_free_spare(ap);
+	if (unlikely(stripe->nr_spare_leaves > PVIOMMU_SPARE_LEAVES))
+		pviommu_shadow_free_spare(ap, stripe);
 }
 
 /**
@@ -120,10 +127,12 @@ static inline void pviommu_shadow_set(struct pviommu_aperture *ap,
 				      struct pviommu_shadow_leaf *leaf, u64 index,
 				      const struct pviommu_shadow *shadow)
 {
+	lockdep_assert_held(&pviommu_stripe(ap, leaf->at)->lock);
+
 	leaf->entries[index % LEAF_ENTRIES] = *shadow;
 	if (!leaf->nr++) {
 		list_del(&leaf->spare);
-		ap->nr_spare_leaves--;
+		pviommu_stripe(ap, leaf->at)->nr_spare_leaves--;
 	}
 }
 
@@ -137,12 +146,14 @@ static inline void pviommu_shadow_clear(struct pviommu_aperture *ap,
 					struct pviommu_shadow_leaf *leaf,
 					struct pviommu_shadow *shadow)
 {
+	lockdep_assert_held(&pviommu_stripe(ap, leaf->at)->lock);
+
 	shadow->entry = 0;
 	if (--leaf->nr)
 		return;
 	if (leaf->large) {
 		leaf->large = false;
-		ap->stats.large--;
+		pviommu_stripe(ap, leaf->at)->counters.large--;
 	}
 	pviommu_shadow_becomes_spare(ap, leaf);
 }

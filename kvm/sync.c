@@ -30,12 +30,14 @@
  * call it where it must not fail, with interrupts off. It needs no batch, and has a
  * way of its own, in remove.c.
  *
- * All of it runs in the calling vCPU's thread, with kvm->srcu held and under the
- * aperture's lock. PVIOMMU_SYNC_MAX_PAGES bounds what one call does, or
- * PVIOMMU_UNMAP_MAX_PAGES.
+ * All of it runs in the calling vCPU's thread, with kvm->srcu held and under the locks of
+ * the stripes that the range is in. What scratch memory it needs it has got before, since
+ * it may have to wait for another vCPU to be done with some. PVIOMMU_SYNC_MAX_PAGES bounds
+ * what one call does, or PVIOMMU_UNMAP_MAX_PAGES.
  */
 #define pr_fmt(fmt) "kvm-pviommu: " fmt
 
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
@@ -45,6 +47,7 @@
 #include "pviommu.h"
 #include "remove.h"
 #include "shadow.h"
+#include "stripe.h"
 #include "table.h"
 
 /*
@@ -59,6 +62,9 @@
  * So many leaves go in one call, and the guest has to call again.
  */
 #define MAX_LARGE_GONE	2
+
+/* Batches that are kept: more are of little use, since one stripe each is what they work in. */
+#define KEPT_BATCHES	PVIOMMU_STRIPES
 
 /**
  * struct sync_item - a window page on its way through a sync
@@ -77,18 +83,38 @@ struct sync_item {
 };
 
 /**
- * struct pviommu_sync_batch - scratch memory for one sync
+ * struct sync - what is known of a sync
+ * @ap: the aperture
+ * @stripe: the lowest of those that are locked: what it keeps serves all of the sync
  * @nr: number of @items
  * @removes: something of them is mapped and must not be
  * @items: in the order in which the guest named them
  * @table: entries as read
  * @pages: pages being pinned
- * @ranges: SYNC_LIST's array as read
- * @sg: to map pages
+ * @sg: to map them; NULL where there is no more than one
  */
-struct pviommu_sync_batch {
+struct sync {
+	struct pviommu_aperture *ap;
+	struct pviommu_stripe *stripe;
 	unsigned int nr;
 	bool removes;
+	struct sync_item *items;
+	__le64 *table;
+	struct page **pages;
+	struct scatterlist *sg;
+};
+
+/**
+ * struct pviommu_sync_batch - scratch memory for one sync
+ * @next: in pviommu_batches::spare
+ * @items: see struct sync
+ * @table: see struct sync
+ * @pages: see struct sync
+ * @ranges: SYNC_LIST's array as read
+ * @sg: see struct sync
+ */
+struct pviommu_sync_batch {
+	struct pviommu_sync_batch *next;
 	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
 	__le64 table[LEAF_ENTRIES];
 	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
@@ -96,22 +122,112 @@ struct pviommu_sync_batch {
 	struct scatterlist sg[PVIOMMU_DOMAIN_MAX_PAGES];
 };
 
-struct pviommu_sync_batch *pviommu_sync_batch_alloc(void)
+VISIBLE_IF_KUNIT struct pviommu_sync_batch *pviommu_sync_batch_alloc(void)
 {
-	struct pviommu_sync_batch *batch =
-		kvzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	struct pviommu_sync_batch *batch;
 
+	KUNIT_STATIC_STUB_REDIRECT(pviommu_sync_batch_alloc);
+	batch = kvzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (batch)
 		sg_init_table(batch->sg, PVIOMMU_DOMAIN_MAX_PAGES);
 	return batch;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_alloc);
 
-void pviommu_sync_batch_free(struct pviommu_sync_batch *batch)
+/**
+ * pviommu_batches_init() - prepare an aperture's scratch memory
+ * @batches: to be initialised
+ *
+ * With one batch, so that a sync needs no memory.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int pviommu_batches_init(struct pviommu_batches *batches)
 {
+	spin_lock_init(&batches->lock);
+	init_waitqueue_head(&batches->wait);
+	batches->nr = 1;
+	batches->first = pviommu_sync_batch_alloc();
+	return batches->first ? 0 : -ENOMEM;
+}
+
+/**
+ * pviommu_batches_exit() - undo pviommu_batches_init()
+ * @batches: none of them in use
+ */
+void pviommu_batches_exit(struct pviommu_batches *batches)
+{
+	struct pviommu_sync_batch *batch = batches->spare, *next;
+
+	kvfree(batches->first);
+	for (; batch; batch = next) {
+		next = batch->next;
+		kvfree(batch);
+	}
+}
+
+/* One that is not in use, or NULL. */
+static inline struct pviommu_sync_batch *
+take_batch(struct pviommu_batches *batches)
+{
+	struct pviommu_sync_batch *batch = xchg(&batches->first, NULL);
+
+	if (likely(batch))
+		return batch;
+	spin_lock(&batches->lock);
+	batch = batches->spare;
+	if (batch)
+		batches->spare = batch->next;
+	spin_unlock(&batches->lock);
+	return batch;
+}
+
+/* Other vCPUs have them all: one more, or else one of theirs. */
+static noinline struct pviommu_sync_batch *
+get_another_batch(struct pviommu_batches *batches)
+{
+	struct pviommu_sync_batch *batch = pviommu_sync_batch_alloc();
+
+	if (batch) {
+		spin_lock(&batches->lock);
+		batches->nr++;
+		spin_unlock(&batches->lock);
+		return batch;
+	}
+	wait_event(batches->wait, (batch = take_batch(batches)));
+	return batch;
+}
+
+/* Under no stripe's lock, since it may wait for who has one. */
+static inline struct pviommu_sync_batch *
+get_batch(struct pviommu_batches *batches)
+{
+	return take_batch(batches) ?: get_another_batch(batches);
+}
+
+static noinline void put_another_batch(struct pviommu_batches *batches,
+				       struct pviommu_sync_batch *batch)
+{
+	spin_lock(&batches->lock);
+	if (batches->nr > KEPT_BATCHES) {
+		batches->nr--;
+	} else {
+		batch->next = batches->spare;
+		batches->spare = batch;
+		batch = NULL;
+	}
+	spin_unlock(&batches->lock);
 	kvfree(batch);
 }
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_free);
+
+static inline void put_batch(struct pviommu_batches *batches,
+			     struct pviommu_sync_batch *batch)
+{
+	if (unlikely(cmpxchg(&batches->first, NULL, batch)))
+		put_another_batch(batches, batch);
+	if (wq_has_sleeper(&batches->wait))
+		wake_up(&batches->wait);
+}
 
 static struct pviommu_shadow *shadow_of(const struct sync_item *item)
 {
@@ -178,7 +294,9 @@ static s32 pin_table(struct pviommu_aperture *ap,
 	s32 rc;
 	long got;
 
-	rc = pviommu_table_hva(ap->vm->kvm, &ap->table_ram, leaf->table, &hva);
+	rc = pviommu_table_hva(ap->vm->kvm,
+			       &pviommu_stripe(ap, leaf->at)->table_ram,
+			       leaf->table, &hva);
 	if (rc)
 		return rc;
 	if (pviommu_memlock_charge(&ap->vm->memlock, 1))
@@ -199,25 +317,24 @@ static s32 pin_table(struct pviommu_aperture *ap,
  * is wanted.
  */
 static noinline struct pviommu_shadow_leaf *
-read_new_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
+read_new_leaf(struct pviommu_aperture *ap, struct pviommu_ram *ram,
+	      __le64 *table, u64 first, unsigned int nr, s32 *rc)
 {
 	u64 at = first / LEAF_ENTRIES;
 	size_t offset = first % LEAF_ENTRIES * sizeof(__le64);
 	struct pviommu_shadow_leaf *leaf;
-	__le64 *table = ap->batch->table;
 	struct kvm *kvm = ap->vm->kvm;
 	__le64 gpa;
 
-	*rc = pviommu_table_read(kvm, &ap->table_ram,
-				 ap->directory + at * sizeof(gpa), &gpa, 1);
+	*rc = pviommu_table_read(kvm, ram, ap->directory + at * sizeof(gpa),
+				 &gpa, 1);
 	if (*rc || !gpa)
 		return NULL;
 	if (!PAGE_ALIGNED(le64_to_cpu(gpa))) {
 		*rc = PVIOMMU_RC_BAD_TABLE;
 		return NULL;
 	}
-	*rc = pviommu_table_read(kvm, &ap->table_ram, le64_to_cpu(gpa) + offset,
-				 table, nr);
+	*rc = pviommu_table_read(kvm, ram, le64_to_cpu(gpa) + offset, table, nr);
 	if (*rc || !any_wanted(table, nr))
 		return NULL;
 
@@ -233,34 +350,35 @@ read_new_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
 }
 
 /*
- * Read entries of one leaf, from window page @first on, into the batch. NULL and
+ * Read entries of one leaf, from window page @first on, into the table. NULL and
  * 0 if there is nothing to be done with them: nothing is mapped, nothing wanted.
  */
 static inline struct pviommu_shadow_leaf *
-read_leaf(struct pviommu_aperture *ap, u64 first, unsigned int nr, s32 *rc)
+read_leaf(const struct sync *sync, u64 first, unsigned int nr, s32 *rc)
 {
+	struct pviommu_aperture *ap = sync->ap;
 	struct pviommu_shadow_leaf *leaf;
 	gpa_t gpa;
 
 	leaf = pviommu_shadow_find(ap, first / LEAF_ENTRIES);
 	if (leaf) {
 		gpa = leaf->table + first % LEAF_ENTRIES * sizeof(__le64);
-		*rc = pviommu_table_read(ap->vm->kvm, &ap->table_ram, gpa,
-					 ap->batch->table, nr);
+		*rc = pviommu_table_read(ap->vm->kvm, &sync->stripe->table_ram,
+					 gpa, sync->table, nr);
 		return leaf;
 	}
 
-	return read_new_leaf(ap, first, nr, rc);
+	return read_new_leaf(ap, &sync->stripe->table_ram, sync->table, first,
+			     nr, rc);
 }
 
 /*
  * Where the memory behind an entry is in the VMM. @npages: how many pages from
  * there on lie side by side.
  */
-static inline s32 resolve(struct pviommu_aperture *ap, u64 entry,
-			  unsigned long *hva, u64 *npages)
+static inline s32 resolve(struct pviommu_aperture *ap, struct pviommu_ram *ram,
+			  u64 entry, unsigned long *hva, u64 *npages)
 {
-	struct pviommu_ram *ram = &ap->data_ram;
 	gfn_t gfn = entry_gfn(entry);
 	s32 rc = pviommu_ram_at(ap->vm->kvm, ram, gfn);
 
@@ -290,7 +408,8 @@ static bool passes(s32 rc)
  * one behind the frame?
  */
 static noinline void verify(struct pviommu_aperture *ap,
-			    struct sync_item *item, u64 generation)
+			    struct pviommu_ram *ram, struct sync_item *item,
+			    u64 generation)
 {
 	struct pviommu_shadow *shadow = shadow_of(item);
 	unsigned long hva;
@@ -298,7 +417,7 @@ static noinline void verify(struct pviommu_aperture *ap,
 	u64 npages;
 	long got;
 
-	item->rc = resolve(ap, item->entry, &hva, &npages);
+	item->rc = resolve(ap, ram, item->entry, &hva, &npages);
 	if (!item->rc) {
 		got = pin_user_pages_fast(hva, 1, gup_flags(item->entry), &page);
 		if (got != 1)
@@ -318,12 +437,12 @@ static noinline void verify(struct pviommu_aperture *ap,
 }
 
 /* Bring one entry into the batch. */
-static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
+static inline void collect_entry(struct sync *sync, u64 index,
 				 struct pviommu_shadow_leaf *leaf, u64 entry,
 				 s32 rc)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
-	struct sync_item *item = &batch->items[batch->nr++];
+	struct sync_item *item = &sync->items[sync->nr++];
+	struct pviommu_aperture *ap = sync->ap;
 	u64 generation;
 
 	*item = (struct sync_item){
@@ -349,7 +468,7 @@ static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
 		return;
 	generation = pviommu_generation(ap->vm);
 	if (shadow_of(item)->generation != generation)
-		verify(ap, item, generation);
+		verify(ap, &sync->stripe->data_ram, item, generation);
 }
 
 /*
@@ -357,13 +476,12 @@ static inline void collect_entry(struct pviommu_aperture *ap, u64 index,
  * ends before a leaf that is large, or could become so, rather than in it.
  * @first and @count have been checked.
  */
-static bool collect(struct pviommu_aperture *ap, u64 first, u64 count)
+static bool collect(struct sync *sync, u64 first, u64 count)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
-	__le64 *table = batch->table;
+	__le64 *table = sync->table;
 
 	while (count) {
-		unsigned int room = PVIOMMU_SYNC_MAX_PAGES - batch->nr;
+		unsigned int room = PVIOMMU_SYNC_MAX_PAGES - sync->nr;
 		unsigned int n = min3(count, (u64)room,
 				      LEAF_ENTRIES - first % LEAF_ENTRIES);
 		struct pviommu_shadow_leaf *leaf;
@@ -372,17 +490,17 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count)
 
 		if (!room)
 			return false;
-		leaf = read_leaf(ap, first, n, &rc);
+		leaf = read_leaf(sync, first, n, &rc);
 		if (room < LEAF_ENTRIES && count >= LEAF_ENTRIES &&
 		    !(first % LEAF_ENTRIES) && leaf &&
 		    (leaf->large ||
 		     (!rc && table[0] & cpu_to_le64(PVIOMMU_ENTRY_LARGE))))
 			return false;
 		for (i = 0; i < n; i++) {
-			collect_entry(ap, first + i, leaf, le64_to_cpu(table[i]),
-				      rc);
-			if (!batch->removes)
-				batch->removes = must_go(&batch->items[batch->nr - 1]);
+			collect_entry(sync, first + i, leaf,
+				      le64_to_cpu(table[i]), rc);
+			if (!sync->removes)
+				sync->removes = must_go(&sync->items[sync->nr - 1]);
 		}
 		first += n;
 		count -= n;
@@ -390,23 +508,72 @@ static bool collect(struct pviommu_aperture *ap, u64 first, u64 count)
 	return true;
 }
 
-static inline int pins_wanted(struct pviommu_aperture *ap, unsigned int nr)
+/*
+ * Why there was no room for a pin. What another vCPU has accounted for and not mapped yet it may
+ * be about to give back.
+ */
+static noinline s32 no_room(struct pviommu_aperture *ap, s32 rc)
 {
-	int ret = pviommu_memlock_charge(&ap->vm->memlock, nr);
+	u64 mapped = 0;
+	unsigned int i;
 
-	if (!ret)
-		ap->pinned += nr;
-	return ret;
+	for (i = 0; i < PVIOMMU_STRIPES; i++) {
+		const struct pviommu_counters *counters = &ap->stripes[i].counters;
+
+		mapped += READ_ONCE(counters->mapped) - READ_ONCE(counters->unmapped);
+	}
+	return atomic_long_read(&ap->pinned) > mapped ? PVIOMMU_RC_RETRY : rc;
+}
+
+/*
+ * Account for pages that are to be pinned: at most @most, as many as the budget has room for, or
+ * one if it is only the limit that has no room for more. Without room for @least nothing is
+ * accounted for: 0, and the reason.
+ */
+static __always_inline unsigned int pins_wanted(struct pviommu_aperture *ap,
+						unsigned int least,
+						unsigned int most, s32 *rc)
+{
+	long pinned = atomic_long_read(&ap->pinned);
+	unsigned int nr;
+
+	do {
+		nr = min_t(u64, most, ap->budget - pinned);
+		if (nr < least) {
+			*rc = no_room(ap, PVIOMMU_RC_OVER_BUDGET);
+			return 0;
+		}
+	} while (!atomic_long_try_cmpxchg(&ap->pinned, &pinned, pinned + nr));
+
+	if (likely(!pviommu_memlock_charge(&ap->vm->memlock, nr)))
+		return nr;
+	if (nr > least && !pviommu_memlock_charge(&ap->vm->memlock, least)) {
+		atomic_long_sub(nr - least, &ap->pinned);
+		return least;
+	}
+	atomic_long_sub(nr, &ap->pinned);
+	*rc = no_room(ap, PVIOMMU_RC_LOCK_LIMIT);
+	return 0;
+}
+
+/* Other vCPUs pin at the same time. */
+static inline void note_peak(struct pviommu_aperture *ap)
+{
+	long pinned = atomic_long_read(&ap->pinned);
+	long peak = atomic_long_read(&ap->pinned_peak);
+
+	while (peak < pinned &&
+	       !atomic_long_try_cmpxchg(&ap->pinned_peak, &peak, pinned))
+		;
 }
 
 /* Number of items from @i on that go, and are neighbours in one leaf. */
-static unsigned int removal_run(struct pviommu_sync_batch *batch,
-				unsigned int i)
+static unsigned int removal_run(const struct sync *sync, unsigned int i)
 {
-	const struct sync_item *item = &batch->items[i];
+	const struct sync_item *item = &sync->items[i];
 	unsigned int n = 0;
 
-	while (i + n < batch->nr && item[n].index == item->index + n &&
+	while (i + n < sync->nr && item[n].index == item->index + n &&
 	       item[n].leaf == item->leaf && must_go(&item[n]) &&
 	       !(shadow_of(&item[n])->entry & SHADOW_MARKS))
 		n++;
@@ -414,12 +581,12 @@ static unsigned int removal_run(struct pviommu_sync_batch *batch,
 }
 
 /* Number of items from @i on that are neighbours in one leaf. */
-static unsigned int neighbours(struct pviommu_sync_batch *batch, unsigned int i)
+static unsigned int neighbours(const struct sync *sync, unsigned int i)
 {
-	const struct sync_item *item = &batch->items[i];
+	const struct sync_item *item = &sync->items[i];
 	unsigned int n = 1;
 
-	while (i + n < batch->nr && item[n].index == item->index + n &&
+	while (i + n < sync->nr && item[n].index == item->index + n &&
 	       item[n].leaf == item->leaf)
 		n++;
 	return n;
@@ -429,37 +596,37 @@ static unsigned int neighbours(struct pviommu_sync_batch *batch, unsigned int i)
  * A large leaf goes as a whole; what of it is wanted still, and is in the batch, comes
  * back in small pages.
  */
-static void remove_changed(struct pviommu_aperture *ap)
+static void remove_changed(struct sync *sync)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
+	struct pviommu_aperture *ap = sync->ap;
 	struct pviommu_removal removal;
 	unsigned int i, n, ok;
 
 	pviommu_removal_init(&removal, MAX_LARGE_GONE);
-	for (i = 0; i < batch->nr; i += max(n, 1U)) {
-		const struct sync_item *item = &batch->items[i];
+	for (i = 0; i < sync->nr; i += max(n, 1U)) {
+		const struct sync_item *item = &sync->items[i];
 
-		n = removal_run(batch, i);
+		n = removal_run(sync, i);
 		if (n && !pviommu_removal_clear(ap, &removal, item->leaf,
 						item->index, n)) {
-			batch->nr = i;
+			sync->nr = i;
 			break;
 		}
 	}
 	if (!pviommu_removal_flush(ap, &removal))
 		return;
 
-	for (i = 0; i < batch->nr; i += n) {
-		const struct sync_item *item = &batch->items[i];
+	for (i = 0; i < sync->nr; i += n) {
+		const struct sync_item *item = &sync->items[i];
 
-		n = neighbours(batch, i);
+		n = neighbours(sync, i);
 		if (!item->leaf)
 			continue;
 		ok = pviommu_removal_unpin(ap, &removal, item->leaf,
 					   item->index, n);
 		/* It ends there, whatever comes behind. */
 		if (ok < n)
-			batch->items[i + ok].rc = PVIOMMU_RC_HOST_ERROR;
+			sync->items[i + ok].rc = PVIOMMU_RC_HOST_ERROR;
 	}
 	pviommu_removal_end(ap, &removal);
 }
@@ -479,7 +646,7 @@ static bool joins(const struct sync_item *first, unsigned int i)
  * VMM. Returns the number of pages, at most @max, or 0 and the reason.
  */
 static __always_inline unsigned int
-pin_side_by_side(struct pviommu_aperture *ap, const struct sync_item *item,
+pin_side_by_side(const struct sync *sync, const struct sync_item *item,
 		 unsigned int max, struct page **pages, s32 *rc)
 {
 	unsigned long hva;
@@ -487,7 +654,8 @@ pin_side_by_side(struct pviommu_aperture *ap, const struct sync_item *item,
 	u64 side_by_side;
 	long got;
 
-	*rc = resolve(ap, item->entry, &hva, &side_by_side);
+	*rc = resolve(sync->ap, &sync->stripe->data_ram, item->entry, &hva,
+		      &side_by_side);
 	if (*rc)
 		return 0;
 
@@ -545,22 +713,23 @@ static bool is_unit(const struct pviommu_aperture *ap,
  * The first pages of a unit are pinned: pin the others, too, if all of it is 2 MiB of
  * memory. False if not: nothing has changed then.
  */
-static bool pin_unit(struct pviommu_aperture *ap, const struct sync_item *item,
+static bool pin_unit(const struct sync *sync, const struct sync_item *item,
 		     struct page **pages, unsigned int pinned)
 {
+	struct pviommu_aperture *ap = sync->ap;
 	unsigned int had = pinned, got;
 	s32 rc;
 
 	/* Found out before the rest is pinned in vain. */
-	if (page_to_pfn(pages[0]) % LEAF_ENTRIES ||
-	    !contiguous(pages, pinned) ||
-	    ap->budget - ap->pinned < LEAF_ENTRIES - had ||
-	    pins_wanted(ap, LEAF_ENTRIES - had))
+	if (page_to_pfn(pages[0]) % LEAF_ENTRIES || !contiguous(pages, pinned))
+		return false;
+	if (!pins_wanted(ap, LEAF_ENTRIES - had, LEAF_ENTRIES - had, &rc))
 		return false;
 
 	do {
-		got = pin_side_by_side(ap, item + pinned, LEAF_ENTRIES - pinned,
-				       pages + pinned, &rc);
+		got = pin_side_by_side(sync, item + pinned,
+				       LEAF_ENTRIES - pinned, pages + pinned,
+				       &rc);
 		pinned += got;
 	} while (got && pinned < LEAF_ENTRIES);
 	if (pinned == LEAF_ENTRIES && contiguous(pages, pinned))
@@ -577,10 +746,11 @@ static bool pin_unit(struct pviommu_aperture *ap, const struct sync_item *item,
  * the reason. Compiled once more for a single page, where nearly nothing of it is left.
  */
 static __always_inline unsigned int
-__add_run(struct pviommu_aperture *ap, const struct sync_item *item,
+__add_run(const struct sync *sync, const struct sync_item *item,
 	  unsigned int max, s32 *rc)
 {
-	struct page **pages = ap->batch->pages;
+	struct pviommu_aperture *ap = sync->ap;
+	struct page **pages = sync->pages;
 	u64 generation = pviommu_generation(ap->vm);
 	bool write = item->entry & PVIOMMU_ENTRY_WRITE;
 	bool read = item->entry & PVIOMMU_ENTRY_READ;
@@ -590,24 +760,15 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 	bool stuck;
 	int ret;
 
-	max = min3((u64)max, (u64)PVIOMMU_DOMAIN_MAX_PAGES,
-		   ap->budget - ap->pinned);
-	if (!max) {
-		*rc = PVIOMMU_RC_OVER_BUDGET;
-		return 0;
-	}
+	max = min(max, PVIOMMU_DOMAIN_MAX_PAGES);
 	while (n < max && joins(item, n))
 		n++;
-	if (pins_wanted(ap, n)) {
-		n = 1;
-		if (pins_wanted(ap, n)) {
-			*rc = PVIOMMU_RC_LOCK_LIMIT;
-			return 0;
-		}
-	}
+	n = pins_wanted(ap, 1, n, rc);
+	if (!n)
+		return 0;
 
 	do {
-		got = pin_side_by_side(ap, item + pinned, n - pinned,
+		got = pin_side_by_side(sync, item + pinned, n - pinned,
 				       pages + pinned, rc);
 		pinned += got;
 	} while (got && pinned < n);
@@ -615,16 +776,16 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 	if (!pinned)
 		return 0;
 
-	large = large && pin_unit(ap, item, pages, pinned);
+	large = large && pin_unit(sync, item, pages, pinned);
 	if (large) {
 		pinned = LEAF_ENTRIES;
 		ret = pviommu_domain_map_large(&ap->domain, iova, pages[0],
 					       write, read, &stuck);
 	} else {
 		ret = pviommu_domain_map(&ap->domain, iova, pages, pinned,
-					 ap->batch->sg, write, read, &stuck);
+					 sync->sg, write, read, &stuck);
 	}
-	ap->stats.map_calls++;
+	sync->stripe->counters.map_calls++;
 	if (ret && !stuck) {
 		unpin_user_pages(pages, pinned);
 		pviommu_pins_released(ap, pinned);
@@ -647,26 +808,25 @@ __add_run(struct pviommu_aperture *ap, const struct sync_item *item,
 	}
 	if (large)
 		pviommu_shadow_set_large(ap, item->leaf);
-	ap->stats.mapped += pinned;
-	ap->stats.pinned_peak = max_t(u64, ap->stats.pinned_peak, ap->pinned);
+	sync->stripe->counters.mapped += pinned;
+	note_peak(ap);
 	return ret ? 0 : pinned;
 }
 
-static noinline unsigned int add_run(struct pviommu_aperture *ap,
+static noinline unsigned int add_run(const struct sync *sync,
 				     const struct sync_item *item,
 				     unsigned int max, s32 *rc)
 {
-	return __add_run(ap, item, max, rc);
+	return __add_run(sync, item, max, rc);
 }
 
 /* Map what is wanted and not there. Returns the number of items processed. */
-static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
+static unsigned int add_wanted(const struct sync *sync, s32 *rc)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
 	unsigned int i = 0;
 
-	while (i < batch->nr) {
-		struct sync_item *item = &batch->items[i];
+	while (i < sync->nr) {
+		const struct sync_item *item = &sync->items[i];
 		unsigned int n = 1;
 
 		if (item->rc) {
@@ -675,7 +835,7 @@ static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
 		}
 		if (item->entry) {
 			if (!shadow_of(item)->entry) {
-				n = add_run(ap, item, batch->nr - i, rc);
+				n = add_run(sync, item, sync->nr - i, rc);
 				if (!n)
 					break;
 			} else if (shadow_of(item)->entry != item->entry) {
@@ -690,35 +850,15 @@ static unsigned int add_wanted(struct pviommu_aperture *ap, s32 *rc)
 	return i;
 }
 
-static noinline s64 process(struct pviommu_aperture *ap)
+static noinline s64 process(struct sync *sync)
 {
 	unsigned int done;
 	s32 rc = 0;
 
-	if (ap->batch->removes)
-		remove_changed(ap);
-	done = add_wanted(ap, &rc);
-	ap->stats.sync_pages += done;
+	if (sync->removes)
+		remove_changed(sync);
+	done = add_wanted(sync, &rc);
 	return done ? (s64)done : rc;
-}
-
-/*
- * Lock the aperture and empty its batch. False if there is nothing to be done,
- * since it follows no table; it is locked all the same.
- */
-static bool sync_begin(struct pviommu_aperture *ap)
-{
-	mutex_lock(&ap->lock);
-	ap->stats.syncs++;
-	ap->batch->nr = 0;
-	ap->batch->removes = false;
-	return ap->enabled;
-}
-
-static void sync_end(struct pviommu_aperture *ap)
-{
-	pviommu_shadow_trim(ap);
-	mutex_unlock(&ap->lock);
 }
 
 static bool range_ok(const struct pviommu_aperture *ap, u64 first, u64 count)
@@ -727,35 +867,140 @@ static bool range_ok(const struct pviommu_aperture *ap, u64 first, u64 count)
 }
 
 /*
- * A single page, which is what guests ask for most. If it is to be mapped where nothing is,
- * there is nothing to remove, and no run to look for: it is added at once.
+ * Lock stripes, the lowest of which counts the sync. False if there is nothing to be done,
+ * since the aperture follows no table; they are locked all the same.
  */
-static s64 sync_page(struct pviommu_aperture *ap, u64 index)
+static inline bool sync_begin(struct pviommu_aperture *ap, unsigned long stripes)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
-	struct sync_item *item = batch->items;
-	struct pviommu_shadow_leaf *leaf;
-	unsigned int done;
-	s32 rc;
+	struct pviommu_stripe *lowest = &ap->stripes[__ffs(stripes)];
 
-	leaf = read_leaf(ap, index, 1, &rc);
-	collect_entry(ap, index, leaf, le64_to_cpu(batch->table[0]), rc);
-	if (item->rc || !item->entry || shadow_of(item)->entry) {
-		batch->removes = must_go(item);
-		return process(ap);
-	}
-
-	done = __add_run(ap, item, 1, &rc);
-	ap->stats.sync_pages += done;
-	return done ? (s64)done : rc;
+	if (likely(is_power_of_2(stripes)))
+		mutex_lock(&lowest->lock);
+	else
+		pviommu_stripes_lock(ap, stripes);
+	lowest->counters.syncs++;
+	return ap->enabled;
 }
 
-static s64 unmap_range(struct pviommu_aperture *ap, u64 first, u64 count)
+/* @ret: what the guest is told */
+static inline void sync_end(struct pviommu_aperture *ap, unsigned long stripes,
+			    s64 ret)
 {
-	struct pviommu_sync_batch *batch = ap->batch;
+	struct pviommu_stripe *lowest = &ap->stripes[__ffs(stripes)];
+	unsigned int i;
 
-	batch->ranges[0] = (struct pviommu_range){ first, count };
-	return pviommu_remove_unwanted(ap, batch->ranges, 1, batch->table);
+	if (ret > 0)
+		lowest->counters.sync_pages += ret;
+	if (likely(is_power_of_2(stripes))) {
+		pviommu_shadow_trim(ap, lowest);
+		mutex_unlock(&lowest->lock);
+		return;
+	}
+	for_each_set_bit(i, &stripes, PVIOMMU_STRIPES)
+		pviommu_shadow_trim(ap, &ap->stripes[i]);
+	pviommu_stripes_unlock(ap, stripes);
+}
+
+static inline struct sync sync_with(struct pviommu_aperture *ap,
+				    unsigned long stripes,
+				    struct pviommu_sync_batch *batch)
+{
+	return (struct sync){
+		.ap = ap,
+		.stripe = &ap->stripes[__ffs(stripes)],
+		.items = batch->items,
+		.table = batch->table,
+		.pages = batch->pages,
+		.sg = batch->sg,
+	};
+}
+
+/* If a page is to be mapped where nothing is, there is nothing to remove, and no run. */
+static __always_inline s64 process_page(struct sync *sync, u64 index)
+{
+	struct sync_item *item = sync->items;
+	struct pviommu_shadow_leaf *leaf;
+	s32 rc;
+
+	leaf = read_leaf(sync, index, 1, &rc);
+	collect_entry(sync, index, leaf, le64_to_cpu(*sync->table), rc);
+	if (item->rc || !item->entry || shadow_of(item)->entry) {
+		/* So that what is in registers can stay there. */
+		struct sync other = *sync;
+
+		other.removes = must_go(item);
+		return process(&other);
+	}
+	return __add_run(sync, item, 1, &rc) ? 1 : rc;
+}
+
+/* A single page, which is what guests ask for most. It needs no batch. */
+static noinline s64 sync_page(struct pviommu_aperture *ap, u64 index)
+{
+	struct pviommu_stripe *stripe = pviommu_stripe_at(ap, index);
+	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+	struct sync_item item;
+	__le64 entry = 0;
+	struct page *page;
+	struct sync sync = {
+		.ap = ap,
+		.stripe = stripe,
+		.items = &item,
+		.table = &entry,
+		.pages = &page,
+	};
+
+	mutex_lock(&stripe->lock);
+	stripe->counters.syncs++;
+	if (ap->enabled)
+		ret = process_page(&sync, index);
+	if (ret > 0)
+		stripe->counters.sync_pages++;
+	pviommu_shadow_trim(ap, stripe);
+	mutex_unlock(&stripe->lock);
+	return ret;
+}
+
+static noinline s64 sync_range(struct pviommu_aperture *ap, u64 first, u64 count)
+{
+	unsigned long stripes =
+		pviommu_stripes_of(first, min_t(u64, count, PVIOMMU_SYNC_MAX_PAGES));
+	struct pviommu_sync_batch *batch = get_batch(&ap->batches);
+	struct sync sync = sync_with(ap, stripes, batch);
+	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+
+	if (sync_begin(ap, stripes)) {
+		collect(&sync, first, count);
+		ret = process(&sync);
+	}
+	sync_end(ap, stripes, ret);
+	put_batch(&ap->batches, batch);
+	return ret;
+}
+
+/* @table: room for the entries, or NULL: that of the stripe will do */
+static noinline s64 unmap_range(struct pviommu_aperture *ap, u64 first,
+				u64 count, __le64 *table)
+{
+	const struct pviommu_range range = { first, count };
+	unsigned long stripes =
+		pviommu_stripes_of(first, min_t(u64, count, PVIOMMU_UNMAP_MAX_PAGES));
+	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+
+	if (sync_begin(ap, stripes))
+		ret = pviommu_remove_unwanted(ap, &range, 1,
+					      table ?: ap->stripes[__ffs(stripes)].table);
+	sync_end(ap, stripes, ret);
+	return ret;
+}
+
+static noinline s64 unmap_many(struct pviommu_aperture *ap, u64 first, u64 count)
+{
+	struct pviommu_sync_batch *batch = get_batch(&ap->batches);
+	s64 ret = unmap_range(ap, first, count, batch->table);
+
+	put_batch(&ap->batches, batch);
+	return ret;
 }
 
 /**
@@ -772,54 +1017,52 @@ static s64 unmap_range(struct pviommu_aperture *ap, u64 first, u64 count)
  */
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags)
 {
-	s64 ret;
-
 	if ((flags & ~PVIOMMU_SYNC_UNMAP) || !range_ok(ap, first, count))
 		return PVIOMMU_RC_BAD_ARG;
 
-	if (!sync_begin(ap)) {
-		ret = PVIOMMU_RC_NOT_ENABLED;
-	} else if (flags & PVIOMMU_SYNC_UNMAP) {
-		ret = unmap_range(ap, first, count);
-	} else if (count == 1) {
-		ret = sync_page(ap, first);
-	} else {
-		collect(ap, first, count);
-		ret = process(ap);
-	}
-	sync_end(ap);
-	return ret;
+	if (!(flags & PVIOMMU_SYNC_UNMAP))
+		return count == 1 ? sync_page(ap, first) :
+				    sync_range(ap, first, count);
+	return count <= PVIOMMU_FEW_PAGES ? unmap_range(ap, first, count, NULL) :
+					    unmap_many(ap, first, count);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync);
 
-/* The ranges before the first that is bad are processed. */
-static s64 sync_ranges(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
-		       bool unmap)
+/* Number of ranges before the first that is bad. @stripes: that they are in */
+static unsigned int good_ranges(const struct pviommu_aperture *ap,
+				const struct pviommu_range *ranges,
+				unsigned int nr, unsigned long *stripes)
 {
-	struct pviommu_range *ranges = ap->batch->ranges;
-	size_t len = nr * sizeof(*ranges);
-	unsigned int good, i;
-	u64 pages = 0;
-
-	if (kvm_read_guest(ap->vm->kvm, gpa, ranges, len))
-		return pviommu_no_ram(ap->vm->kvm, gpa, len);
+	unsigned int good;
 
 	for (good = 0; good < nr; good++) {
 		if (!range_ok(ap, ranges[good].first, ranges[good].count))
 			break;
-		pages += ranges[good].count;
+		if (ranges[good].count)
+			*stripes |= pviommu_stripes_of(ranges[good].first,
+						       ranges[good].count);
 	}
-	if (good < nr && !pages)
-		return PVIOMMU_RC_BAD_ARG;
-	if (unmap)
-		return pviommu_remove_unwanted(ap, ranges, good,
-					       ap->batch->table);
+	return good;
+}
 
-	for (i = 0; i < good; i++) {
-		if (!collect(ap, ranges[i].first, ranges[i].count))
+/* The ranges before the first that is bad are processed. */
+static s64 sync_ranges(struct pviommu_aperture *ap, unsigned long stripes,
+		       struct pviommu_sync_batch *batch, unsigned int nr,
+		       bool unmap)
+{
+	struct sync sync = sync_with(ap, stripes, batch);
+	unsigned int i;
+
+	if (unmap)
+		return pviommu_remove_unwanted(ap, batch->ranges, nr,
+					       batch->table);
+
+	for (i = 0; i < nr; i++) {
+		if (!collect(&sync, batch->ranges[i].first,
+			     batch->ranges[i].count))
 			break;
 	}
-	return process(ap);
+	return process(&sync);
 }
 
 /**
@@ -835,15 +1078,31 @@ static s64 sync_ranges(struct pviommu_aperture *ap, u64 gpa, unsigned int nr,
 s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 {
 	bool unmap = flags & PVIOMMU_SYNC_UNMAP;
-	s64 ret = PVIOMMU_RC_NOT_ENABLED;
+	struct pviommu_sync_batch *batch;
+	size_t len = nr * sizeof(batch->ranges[0]);
+	unsigned long stripes = 0;
+	unsigned int good = 0;
+	s64 ret = 0;
 
 	if ((flags & ~PVIOMMU_SYNC_UNMAP) || nr > PVIOMMU_SYNC_MAX_RANGES ||
 	    !IS_ALIGNED(gpa, sizeof(u64)))
 		return PVIOMMU_RC_BAD_ARG;
 
-	if (sync_begin(ap))
-		ret = sync_ranges(ap, gpa, nr, unmap);
-	sync_end(ap);
+	batch = get_batch(&ap->batches);
+	if (kvm_read_guest(ap->vm->kvm, gpa, batch->ranges, len))
+		ret = pviommu_no_ram(ap->vm->kvm, gpa, len);
+	else
+		good = good_ranges(ap, batch->ranges, nr, &stripes);
+	if (!ret && good < nr && !stripes)
+		ret = PVIOMMU_RC_BAD_ARG;
+	/* Whatever there is to be said, one of them counts the sync. */
+	stripes = stripes ?: BIT(0);
+	if (!sync_begin(ap, stripes))
+		ret = PVIOMMU_RC_NOT_ENABLED;
+	else if (!ret)
+		ret = sync_ranges(ap, stripes, batch, good, unmap);
+	sync_end(ap, stripes, ret);
+	put_batch(&ap->batches, batch);
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_list);

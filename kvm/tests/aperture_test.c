@@ -128,10 +128,10 @@ static void aperture_without_devices_is_not_enabled(struct kunit *test)
 {
 	struct fixture *fix = test->priv;
 
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_aperture_drop_all(fix->ap);
 	pviommu_group_last_left(fix->ap);
-	mutex_unlock(&fix->ap->lock);
+	pviommu_aperture_unlock(fix->ap);
 	KUNIT_EXPECT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)),
 			PVIOMMU_RC_NO_ENDPOINT);
 }

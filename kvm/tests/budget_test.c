@@ -25,7 +25,7 @@ static void budget_shortens_a_run(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "m0+8");
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, BUDGET, 4, 0),
 			PVIOMMU_RC_OVER_BUDGET);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, BUDGET);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), BUDGET);
 }
 
 static void budget_can_be_used_to_its_last_page(struct kunit *test)
@@ -54,7 +54,7 @@ static void removal_makes_room_in_the_same_sync(struct kunit *test)
 	fixture_fill(fix, 0, FRAME_DATA + 50, BUDGET, RW);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 2 * BUDGET, 0), 2 * BUDGET);
 	fixture_check_follows(fix, 0, 2 * BUDGET);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.pinned_peak, BUDGET);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&fix->ap->pinned_peak), BUDGET);
 }
 
 static void removal_makes_room_in_the_same_list(struct kunit *test)
@@ -68,7 +68,7 @@ static void removal_makes_room_in_the_same_list(struct kunit *test)
 	fixture_fill(fix, 0, FRAME_DATA + 50, 3, RW);
 	ret = fixture_sync_ranges(fix, 0, { 0, 3 }, { 1000, 3 });
 	KUNIT_EXPECT_EQ(test, ret, 6);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, BUDGET);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), BUDGET);
 }
 
 static void replacing_needs_no_room(struct kunit *test)
@@ -116,9 +116,9 @@ static void peak_is_remembered(struct kunit *test)
 	fixture_fill(fix, 0, FRAME_DATA, 1, RW);
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 6, 0), 6);
 
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_aperture_stats(fix->ap, &stats);
-	mutex_unlock(&fix->ap->lock);
+	pviommu_aperture_unlock(fix->ap);
 	KUNIT_EXPECT_EQ(test, stats.pinned, 3);
 	KUNIT_EXPECT_EQ(test, stats.pinned_peak, 6);
 	KUNIT_EXPECT_EQ(test, stats.budget, BUDGET);
@@ -177,7 +177,7 @@ static void limit_can_be_used_to_its_last_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, sync_with_limit(fix, 10, 0, 16), 10);
 	KUNIT_EXPECT_EQ(test, sync_with_limit(fix, 10, 10, 6),
 			PVIOMMU_RC_LOCK_LIMIT);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 10);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 10);
 	KUNIT_EXPECT_EQ(test, fix->fake.mm->locked_vm, 10);
 	KUNIT_EXPECT_EQ(test, sync_with_limit(fix, 16, 10, 6), 6);
 }

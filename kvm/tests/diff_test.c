@@ -144,7 +144,7 @@ static void entry_is_compared(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), c->calls);
 	mapped = c->frame ? FRAME(c->frame, c->after & RW) : 0;
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 5), mapped);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, c->frame ? 1 : 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), c->frame ? 1 : 0);
 }
 
 /* Writable memory whose slot comes back read-only is not written any more. */
@@ -206,7 +206,7 @@ static void entry_named_twice_is_removed_once(struct kunit *test)
 	ret = fixture_sync_ranges(fix, 0, { 5, 2 }, { 5, 3 }, { 6, 1 });
 	KUNIT_EXPECT_EQ(test, ret, 6);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "u5+2 u7+1 f5+3");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 static void entry_named_twice_is_replaced_once(struct kunit *test)

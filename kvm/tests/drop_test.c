@@ -22,15 +22,15 @@ static void drop_is_done_in_pieces(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 1024, 4, 0), 4);
 
 	/* At least a leaf's worth each time. */
-	mutex_lock(&ap->lock);
+	pviommu_aperture_lock(ap);
 	KUNIT_EXPECT_TRUE(test, pviommu_remove_all(ap, 1));
-	KUNIT_EXPECT_EQ(test, ap->pinned, 8);
+	KUNIT_EXPECT_EQ(test, pinned(ap), 8);
 	KUNIT_EXPECT_TRUE(test, pviommu_remove_all(ap, 1));
 	KUNIT_EXPECT_FALSE(test, pviommu_remove_all(ap, 1));
-	KUNIT_EXPECT_EQ(test, ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
-	KUNIT_EXPECT_EQ(test, ap->nr_spare_leaves, 0);
-	mutex_unlock(&ap->lock);
+	KUNIT_EXPECT_EQ(test, pinned(ap), 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_spare_leaves), 0);
+	pviommu_aperture_unlock(ap);
 	fixture_check(fix);
 }
 
@@ -42,7 +42,7 @@ static void enable_drops_what_was_there(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 4, 0), 4);
 	/* For the same table, too. */
 	KUNIT_EXPECT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 0), 0);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, 0), 4);
 }
@@ -55,7 +55,7 @@ static void refused_enable_changes_nothing(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 4, 0), 4);
 	KUNIT_EXPECT_EQ(test, fixture_enable(fix, 8), PVIOMMU_RC_BAD_TABLE);
 	KUNIT_EXPECT_TRUE(test, fix->ap->enabled);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
 }
 
 static void reset_unpins_and_waits_for_enable(struct kunit *test)
@@ -67,7 +67,7 @@ static void reset_unpins_and_waits_for_enable(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 4, 0), 4);
 	pviommu_aperture_reset(ap);
 	fixture_check(fix);
-	KUNIT_EXPECT_EQ(test, ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(ap), 0);
 	KUNIT_EXPECT_FALSE(test, ap->enabled);
 	KUNIT_EXPECT_EQ(test, ap->stats.resets, 1);
 	/* What was charged in advance, too. */
@@ -91,23 +91,23 @@ static void empty_leaves_are_kept_but_not_all(struct kunit *test)
 	for (i = 0; i < nr; i++)
 		KUNIT_ASSERT_EQ(test, fixture_sync_unchecked(fix, i * 512, 1,
 							     0), 1);
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, nr);
-	KUNIT_EXPECT_EQ(test, ap->nr_spare_leaves, 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), nr);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_spare_leaves), 0);
 
 	fixture_set(fix, 0, 0);
 	for (i = 0; i < nr; i++)
 		KUNIT_ASSERT_EQ(test, fixture_sync_unchecked(fix, i * 512, 1,
 							     0), 1);
-	KUNIT_EXPECT_EQ(test, ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 64);
-	KUNIT_EXPECT_EQ(test, ap->nr_spare_leaves, 64);
+	KUNIT_EXPECT_EQ(test, pinned(ap), 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 64);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_spare_leaves), 64);
 
 	/* Nor does a table that wants nothing get any. */
 	KUNIT_ASSERT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)), 0);
 	for (i = 0; i < nr; i++)
 		KUNIT_ASSERT_EQ(test, fixture_sync_unchecked(fix, i * 512, 512,
 							     0), 512);
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 0);
 	fixture_check(fix);
 }
 
@@ -124,7 +124,7 @@ static void a_large_window_costs_what_is_in_it(struct kunit *test)
 	ap = pviommu_aperture_create(&fix->vm, PAGE_SIZE, SZ_64G - PAGE_SIZE,
 				     SZ_64K);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ap);
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 0);
 	KUNIT_EXPECT_TRUE(test, xa_empty(&ap->shadow));
 	KUNIT_EXPECT_NULL(test, ap->domain.tables);
 
@@ -133,12 +133,12 @@ static void a_large_window_costs_what_is_in_it(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test,
 				      pviommu_shadow_add(ap, i * 163000UL,
 							 FRAME(FRAME_LEAVES, 0)));
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 100);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 100);
 	/* A page and its pin, for each of 512, and a little more. */
 	KUNIT_EXPECT_LE(test, sizeof(struct pviommu_shadow_leaf),
 			PVIOMMU_ENTRIES_PER_LEAF * 24 + 128);
 	pviommu_shadow_forget(ap);
-	KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
+	KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 0);
 	pviommu_aperture_destroy(ap);
 }
 

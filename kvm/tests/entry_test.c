@@ -199,7 +199,7 @@ static void leaf_is_ram(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 9, 1, 0), c->rc);
 	/* What has no shadow has nothing to remove. */
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 9, 1, PVIOMMU_SYNC_UNMAP), 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->nr_leaves, 0);
+	KUNIT_EXPECT_EQ(test, total(fix->ap, nr_leaves), 0);
 }
 
 /* What has been mapped through a leaf stays if the leaf cannot be read for now. */
@@ -216,13 +216,13 @@ static void leaf_that_cannot_be_read_keeps_its_pages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, 0), PVIOMMU_RC_RETRY);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, PVIOMMU_SYNC_UNMAP),
 			PVIOMMU_RC_RETRY);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
 
 	/* For good: then there is no table that names them. */
 	ram->flags = KVM_MEM_READONLY;
 	fake_vm_new_generation(&fix->fake);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, 0), PVIOMMU_RC_BAD_TABLE);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 	ram->flags = 0;
 }
 
@@ -235,11 +235,11 @@ static void leaf_once_set_does_not_change(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, 0, 1, 0), 1);
 	directory[0] = cpu_to_le64(FAKE_GPA(FAKE_READ_ONLY));
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 2, 0), 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 2);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 2);
 
 	/* Until the guest begins anew. */
 	KUNIT_ASSERT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 2, 0), PVIOMMU_RC_BAD_TABLE);
 }
 
@@ -254,7 +254,7 @@ static void nothing_is_mapped_unless_enabled(struct kunit *test)
 			PVIOMMU_RC_NOT_ENABLED);
 	ret = fixture_sync_ranges(fix, 0, { 0, 1 });
 	KUNIT_EXPECT_EQ(test, ret, PVIOMMU_RC_NOT_ENABLED);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 static struct kunit_case entry_tests[] = {

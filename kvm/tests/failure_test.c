@@ -70,7 +70,7 @@ static void failed_map_leaves_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 100, c->n, 0), c->rc);
 	for (i = 0; i < c->n; i++)
 		KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 100 + i), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
 	expect_neighbours(fix, 100, c->n);
 
 	/* The guest tries again. */
@@ -92,7 +92,7 @@ static void failed_block_takes_the_others_along(struct kunit *test)
 		fix->iommu.fail_err = -ENOMEM;
 		KUNIT_EXPECT_EQ(test, fixture_sync(fix, 100, 12, 0),
 				PVIOMMU_RC_NO_MEMORY);
-		KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+		KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 	}
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 100, 12, 0), 12);
 }
@@ -106,7 +106,7 @@ static void failed_run_is_where_a_sync_ends(struct kunit *test)
 	fix->iommu.fail_after = 256 + 10;
 	fix->iommu.fail_err = -ENOMEM;
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 300, 0), 256);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 256);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 256);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 256, 44, 0), 44);
 }
 
@@ -125,13 +125,13 @@ static void expect_stuck(struct fixture *fix, unsigned int frame,
 /* As when the last device leaves: the domain goes, and then nothing is reached. */
 static void abandon(struct fixture *fix)
 {
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_group_last_left(fix->ap);
 	KUNIT_EXPECT_TRUE(fix->test, fix->iommu.freed);
 	pviommu_remove_abandoned(fix->ap);
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->nr_leaves, 0);
-	mutex_unlock(&fix->ap->lock);
+	KUNIT_EXPECT_EQ(fix->test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(fix->test, total(fix->ap, nr_leaves), 0);
+	pviommu_aperture_unlock(fix->ap);
 }
 
 static void short_unmap_keeps_pages_pinned(struct kunit *test)
@@ -150,7 +150,7 @@ static void short_unmap_keeps_pages_pinned(struct kunit *test)
 			PVIOMMU_RC_HOST_ERROR);
 	/* All that was to go with it; but the others went. */
 	expect_stuck(fix, FRAME_DATA, 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8);
 	KUNIT_EXPECT_EQ(test, fake_vm_pins(&fix->fake, FRAME_DATA + 30), 0);
 
 	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, 10, 8,
@@ -177,8 +177,8 @@ static void failed_undo_keeps_pages_pinned(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, 10, 8, 0),
 			PVIOMMU_RC_NO_MEMORY);
 	expect_stuck(fix, FRAME_DATA, 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.mapped, 8);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, mapped), 8);
 	KUNIT_EXPECT_NE(test, fixture_mapped(fix, 12), 0);
 
 	abandon(fix);

@@ -124,9 +124,13 @@ static int fake_map_pages(struct iommu_domain *domain, unsigned long iova,
 	unsigned int order = 0;
 	int ret = 0;
 
-	fake_iommu_check(iommu);
 	if (!to_index(iommu, iova, npages, &index))
 		return -EINVAL;
+	if (cmpxchg(&iommu->hold_at, index, FAKE_NEVER) == index) {
+		complete(&iommu->held);
+		wait_for_completion(&iommu->release);
+	}
+	fake_iommu_check(iommu);
 	note(iommu, 'm', index, npages);
 	if (!(prot & IOMMU_CACHE) || !(prot & PERM))
 		wrong(iommu, "prot %#x", prot);
@@ -352,6 +356,9 @@ int fake_iommu_init(struct fake_iommu *iommu, struct kunit *test,
 	iommu->coherent = true;
 	iommu->fail_after = FAKE_NEVER;
 	iommu->stuck = FAKE_NEVER;
+	iommu->hold_at = FAKE_NEVER;
+	init_completion(&iommu->held);
+	init_completion(&iommu->release);
 	iommu->domain.type = IOMMU_DOMAIN_UNMANAGED;
 	iommu->domain.ops = &fake_ops;
 	iommu->domain.geometry = (struct iommu_domain_geometry){

@@ -11,6 +11,7 @@
 
 #include <kunit/test.h>
 #include <linux/bitmap.h>
+#include <linux/completion.h>
 #include <linux/iommu.h>
 
 #include "fake_vm.h"
@@ -77,6 +78,9 @@ struct fake_pte {
  * @fail_err: with this errno
  * @stuck: window page whose PTE cannot be cleared
  * @holes_ok: nothing is said when a hole is unmapped
+ * @hold_at: window page: the first map that begins there is held up
+ * @held: it has come there
+ * @release: it may go on
  * @calls: the first of them
  * @nr_calls: that there have been
  * @nr_flushes: of them
@@ -99,6 +103,9 @@ struct fake_iommu {
 	int fail_err;
 	unsigned long stuck;
 	bool holes_ok;
+	unsigned long hold_at;
+	struct completion held;
+	struct completion release;
 	struct fake_call calls[FAKE_LOG];
 	unsigned int nr_calls;
 	unsigned int nr_flushes;

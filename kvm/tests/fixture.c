@@ -94,13 +94,13 @@ void fixture_exit(struct kunit *test)
 
 	ap = fix->ap;
 	if (ap) {
-		mutex_lock(&ap->lock);
+		pviommu_aperture_lock(ap);
 		pviommu_aperture_drop_all(ap);
 		pviommu_group_last_left(ap);
 		pviommu_remove_abandoned(ap);
-		KUNIT_EXPECT_EQ(test, ap->pinned, 0);
-		KUNIT_EXPECT_EQ(test, ap->nr_leaves, 0);
-		mutex_unlock(&ap->lock);
+		KUNIT_EXPECT_EQ(test, pinned(ap), 0);
+		KUNIT_EXPECT_EQ(test, total(ap, nr_leaves), 0);
+		pviommu_aperture_unlock(ap);
 		KUNIT_EXPECT_TRUE(test, fix->iommu.freed);
 		pviommu_aperture_destroy(ap);
 		pviommu_memlock_trim(&fix->vm.memlock);
@@ -374,7 +374,7 @@ void fixture_check(struct fixture *fix)
 {
 	struct pviommu_aperture *ap = fix->ap;
 	struct kunit *test = fix->test;
-	u64 index, tables, pinned = 0;
+	u64 index, tables, pages = 0;
 	unsigned int i;
 
 	fake_iommu_check(&fix->iommu);
@@ -386,7 +386,7 @@ void fixture_check(struct fixture *fix)
 			return;
 	}
 	for (i = 0; i < FAKE_FRAMES; i++) {
-		pinned += fix->pins[i];
+		pages += fix->pins[i];
 		if (fix->pins[i] != fake_vm_pins(&fix->fake, i)) {
 			KUNIT_FAIL(test, "frame %u: mapped %u times, pinned %u times",
 				   i, fix->pins[i],
@@ -394,13 +394,13 @@ void fixture_check(struct fixture *fix)
 			return;
 		}
 	}
-	KUNIT_EXPECT_EQ(test, ap->stats.large, fix->large);
-	pinned -= tables;
-	KUNIT_EXPECT_EQ(test, ap->pinned, pinned);
-	KUNIT_EXPECT_LE(test, ap->pinned, ap->budget);
-	KUNIT_EXPECT_GE(test, ap->stats.pinned_peak, ap->pinned);
-	KUNIT_EXPECT_EQ(test, ap->stats.mapped - ap->stats.unmapped, pinned);
-	KUNIT_EXPECT_EQ(test, fixture_in_use(fix), pinned + tables);
+	KUNIT_EXPECT_EQ(test, counted(ap, large), fix->large);
+	pages -= tables;
+	KUNIT_EXPECT_EQ(test, pinned(ap), pages);
+	KUNIT_EXPECT_LE(test, pinned(ap), ap->budget);
+	KUNIT_EXPECT_GE(test, atomic_long_read(&ap->pinned_peak), pinned(ap));
+	KUNIT_EXPECT_EQ(test, counted(ap, mapped) - counted(ap, unmapped), pages);
+	KUNIT_EXPECT_EQ(test, fixture_in_use(fix), pages + tables);
 	KUNIT_EXPECT_EQ(test, fix->vm.memlock.charged, fix->fake.mm->locked_vm);
 }
 

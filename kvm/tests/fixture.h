@@ -81,6 +81,22 @@ s64 fixture_sync_list(struct fixture *fix, const struct pviommu_range *ranges,
 	fixture_sync_list(_fix, _ranges, ARRAY_SIZE(_ranges), _flags);	\
 })
 
+/* A field of all stripes of an aperture. */
+#define total(_ap, _field) ({						\
+	u64 _total = 0;							\
+	unsigned int _i;						\
+									\
+	for (_i = 0; _i < PVIOMMU_STRIPES; _i++)			\
+		_total += (_ap)->stripes[_i]._field;			\
+	_total;								\
+})
+#define counted(_ap, _field)	total(_ap, counters._field)
+
+static inline u64 pinned(const struct pviommu_aperture *ap)
+{
+	return atomic_long_read(&ap->pinned);
+}
+
 unsigned long fixture_in_use(struct fixture *fix);
 u64 fixture_mapped(struct fixture *fix, u64 index);
 void fixture_check(struct fixture *fix);

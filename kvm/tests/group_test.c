@@ -223,9 +223,9 @@ static int group_init(struct kunit *test)
 
 	/* A domain of the unit's comes with the first group. */
 	pviommu_aperture_disable(fix->ap);
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_group_last_left(fix->ap);
-	mutex_unlock(&fix->ap->lock);
+	pviommu_aperture_unlock(fix->ap);
 
 	memset(&unit, 0, sizeof(unit));
 	unit.coherent = true;
@@ -280,10 +280,10 @@ static int join(struct fixture *fix, unsigned int nr, bool stay)
 	int ret;
 
 	mutex_lock(&fix->vm.lock);
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	ret = pviommu_group_join(fix->ap, unit.groups[nr],
 				 &unit.pdevs[nr]->dev, stay);
-	mutex_unlock(&fix->ap->lock);
+	pviommu_aperture_unlock(fix->ap);
 	mutex_unlock(&fix->vm.lock);
 	return ret;
 }
@@ -408,7 +408,7 @@ static void group_that_stays_is_moved_later(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, join(fix, 0, true), 0);
 	KUNIT_EXPECT_NOT_NULL(test, domain->iommu);
 	KUNIT_EXPECT_EQ(test, domain->nr_groups, 0);
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	unit.attach_err = -ENOMEM;
 	ret = pviommu_group_move(fix->ap, unit.groups[0], &unit.pdevs[0]->dev);
 	KUNIT_EXPECT_EQ(test, ret, -ENOMEM);
@@ -417,7 +417,7 @@ static void group_that_stays_is_moved_later(struct kunit *test)
 	unit.attach_err = 0;
 	ret = pviommu_group_move(fix->ap, unit.groups[0], &unit.pdevs[0]->dev);
 	KUNIT_EXPECT_EQ(test, ret, 0);
-	mutex_unlock(&fix->ap->lock);
+	pviommu_aperture_unlock(fix->ap);
 	KUNIT_EXPECT_EQ(test, domain->nr_groups, 1);
 }
 
@@ -530,9 +530,9 @@ static void kvm_knows_of_devices_that_do_not_snoop(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(count), 1);
 
 	pviommu_domain_detach(&fix->ap->domain, unit.groups[0]);
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_group_last_left(fix->ap);
-	mutex_unlock(&fix->ap->lock);
+	pviommu_aperture_unlock(fix->ap);
 	KUNIT_EXPECT_EQ(test, atomic_read(count), 0);
 }
 

@@ -58,7 +58,7 @@ static void part_of_2m_goes_alone(struct kunit *test)
 	fixture_clear(fix, first + c->at, c->n);
 	KUNIT_ASSERT_EQ(test, fixture_sync(fix, first + c->at, c->n, 0), c->n);
 	fixture_check_follows(fix, first - 4, PAGES + 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES + 8 - c->n);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES + 8 - c->n);
 }
 
 /* Of the page sizes that the driver offers. */
@@ -159,20 +159,22 @@ static void fill_unit(struct fixture *fix, u64 perm)
 
 static void map_unit(struct fixture *fix, u64 perm)
 {
+	u64 before = counted(fix->ap, large_mapped);
+
 	fill_unit(fix, perm);
 	KUNIT_ASSERT_EQ(fix->test, fixture_sync(fix, FIRST - 4, 4, 0), 4);
 	KUNIT_ASSERT_EQ(fix->test, fixture_sync(fix, FIRST + PAGES, 4, 0), 4);
 	fixture_forget_calls(fix);
 	KUNIT_ASSERT_EQ(fix->test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
 	fixture_check_follows(fix, FIRST - 4, PAGES + 8);
-	KUNIT_ASSERT_EQ(fix->test, fix->ap->stats.large, 1);
-	KUNIT_ASSERT_EQ(fix->test, fix->ap->stats.large_mapped, 1);
+	KUNIT_ASSERT_EQ(fix->test, counted(fix->ap, large), 1);
+	KUNIT_ASSERT_EQ(fix->test, counted(fix->ap, large_mapped), before + 1);
 }
 
 static void expect_broken(struct fixture *fix, unsigned int broken)
 {
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->stats.large, 0);
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->stats.large_broken, broken);
+	KUNIT_EXPECT_EQ(fix->test, counted(fix->ap, large), 0);
+	KUNIT_EXPECT_EQ(fix->test, counted(fix->ap, large_broken), broken);
 	fixture_check_follows(fix, FIRST - 4, 4);
 	fixture_check_follows(fix, FIRST + PAGES, 4);
 }
@@ -196,7 +198,7 @@ static void unit_is_one_leaf(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES,
 					   PVIOMMU_SYNC_UNMAP), PAGES);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "u512+512 f512+512");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8);
 	expect_broken(fix, 0);
 
 	/* And again, read-only, with other memory. */
@@ -207,8 +209,8 @@ static void unit_is_one_leaf(struct kunit *test)
 	fixture_fill(fix, FIRST, 512, PAGES, RW | LARGE);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
 	fixture_check_follows(fix, FIRST - 4, PAGES + 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_mapped, 3);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_mapped), 3);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 }
 
 /*
@@ -287,10 +289,9 @@ static void broken_promise_takes_all(struct kunit *test)
 		for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 			u64 index = FIRST + offsets[i];
 
-			fix->ap->stats.large_mapped = 0;
 			map_unit(fix, RW);
 			KUNIT_EXPECT_EQ(test, c->break_it(fix, index), 1);
-			KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8 + c->mapped);
+			KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8 + c->mapped);
 			KUNIT_EXPECT_EQ(test, !!fixture_mapped(fix, index),
 					c->mapped);
 			expect_broken(fix, ++round);
@@ -298,7 +299,7 @@ static void broken_promise_takes_all(struct kunit *test)
 			fixture_clear(fix, FIRST, PAGES);
 			KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0),
 					PAGES);
-			KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8);
+			KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8);
 		}
 	}
 }
@@ -313,12 +314,11 @@ static void rest_of_a_broken_unit_is_small(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(offsets); i++) {
 		u64 index = FIRST + offsets[i];
 
-		fix->ap->stats.large_mapped = 0;
 		map_unit(fix, RW);
 		fixture_clear(fix, index, 1);
 		KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
 		fixture_check_follows(fix, FIRST - 4, PAGES + 8);
-		KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8 + PAGES - 1);
+		KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8 + PAGES - 1);
 		expect_broken(fix, i + 1);
 		fixture_clear(fix, FIRST, PAGES);
 		KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
@@ -334,7 +334,7 @@ static void refused_entry_takes_all(struct kunit *test)
 	map_unit(fix, RW);
 	fixture_set(fix, FIRST + 7, FRAME(519, RW) | LARGE | BIT_ULL(5));
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), 7);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8 + 7);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8 + 7);
 	expect_broken(fix, 1);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST + 7, 1, 0),
 			PVIOMMU_RC_BAD_ENTRY);
@@ -456,19 +456,19 @@ static void promise_without_a_large_leaf(struct kunit *test)
 		fix->iommu.kind = kind;
 		fixture_fill(fix, FIRST, 512, PAGES, RW | LARGE);
 		KUNIT_EXPECT_EQ(test, c->sync(fix), PAGES);
-		KUNIT_EXPECT_EQ(test, fix->ap->stats.large_mapped, 0);
-		KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES);
+		KUNIT_EXPECT_EQ(test, counted(fix->ap, large_mapped), 0);
+		KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES);
 		if (c->sync != not_side_by_side)
 			fixture_check_follows(fix, c->first, PAGES);
 
 		/* Each goes alone. */
 		fixture_clear(fix, c->first + 9, 1);
 		KUNIT_EXPECT_EQ(test, fixture_sync(fix, c->first + 9, 1, 0), 1);
-		KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES - 1);
+		KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES - 1);
 		fixture_clear(fix, FIRST, PAGES + 1);
 		KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
 		KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST + PAGES, 1, 0), 1);
-		KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+		KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 	}
 }
 
@@ -485,8 +485,8 @@ static void memory_of_a_unit_is_looked_at(struct kunit *test)
 	for (i = 0; i < PAGES; i++)
 		fixture_set(fix, FIRST + i, ENTRY(FAKE_REVERSED, i, RW | LARGE));
 	KUNIT_EXPECT_EQ(test, sync_unit(fix), PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_mapped, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_mapped), 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES);
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, FIRST), FRAME(1, RW));
 }
 
@@ -508,7 +508,7 @@ static void memory_of_both_halves_is_looked_at(struct kunit *test)
 	for (i = 0; i < PAGES; i++)
 		fixture_set(fix, FIRST + i, ENTRY(FAKE_REVERSED, i, RW | LARGE));
 	KUNIT_EXPECT_EQ(test, sync_unit(fix), PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_mapped, 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_mapped), 0);
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, FIRST + 256), FRAME(100, RW));
 
 	/* Both slots may have a part of it, if it is in a row. */
@@ -520,7 +520,7 @@ static void memory_of_both_halves_is_looked_at(struct kunit *test)
 	for (i = 0; i < PAGES; i++)
 		fixture_set(fix, FIRST + i, ENTRY(FAKE_REVERSED, i, RW | LARGE));
 	KUNIT_EXPECT_EQ(test, sync_unit(fix), PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
 }
 
 /* A batch does not end in what is, or could be, a large leaf. */
@@ -532,21 +532,21 @@ static void batch_ends_before_a_unit(struct kunit *test)
 	fixture_fill(fix, FIRST, 512, PAGES, RW | LARGE);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST - 4, PAGES + 4, 0), 4);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
 	/* There is nothing to be split in what goes on to less. */
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST - 4, PAGES + 3, 0), 512);
 
 	fixture_clear(fix, FIRST - 4, PAGES + 4);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST - 4, PAGES + 4, 0), 4);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, FIRST, PAGES, 0), PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 
 	fixture_fill(fix, FIRST, 512, PAGES, RW | LARGE);
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, 0, { 3, 2 },
 						  { FIRST, PAGES }), 2);
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, 0, { FIRST, PAGES },
 						  { 3, 2 }), PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
 
 	/* Without a promise a batch is as long as it can be. */
 	fixture_fill(fix, 1024, 0, 512, RW);
@@ -564,16 +564,16 @@ static void broken_promises_are_bounded(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, fixture_sync(fix, i * 512, 512, 0), 512);
 		fixture_clear(fix, i * 512 + 9 * i, 1);
 	}
-	KUNIT_ASSERT_EQ(test, fix->ap->stats.large, 4);
+	KUNIT_ASSERT_EQ(test, counted(fix->ap, large), 4);
 	KUNIT_EXPECT_EQ(test,
 			fixture_sync_ranges(fix, 0, { 0, 1 }, { 521, 1 },
 					    { 1042, 1 }, { 1563, 1 }), 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1024);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 2);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 1024);
 	KUNIT_EXPECT_EQ(test,
 			fixture_sync_ranges(fix, 0, { 1042, 1 }, { 1563, 1 }), 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 4);
 }
 
 /* Where small pages were, their empty table is taken out first. */
@@ -596,7 +596,7 @@ static void table_makes_room(struct kunit *test)
 		KUNIT_EXPECT_STREQ(test, fixture_calls(fix),
 				   "m512+1 u512+512 f512+512 m512+512");
 		fixture_check_follows(fix, FIRST, PAGES);
-		KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
+		KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
 
 		/* Once is enough. */
 		fixture_clear(fix, FIRST, PAGES);
@@ -639,7 +639,7 @@ static void failed_large_map_leaves_nothing(struct kunit *test)
 		fix->iommu.fail_err = -ENOMEM;
 		KUNIT_EXPECT_EQ(test, sync_unit(fix), PVIOMMU_RC_NO_MEMORY);
 		KUNIT_EXPECT_EQ(test, fix->iommu.fail_after, FAKE_NEVER);
-		KUNIT_EXPECT_EQ(test, fix->ap->pinned, 8);
+		KUNIT_EXPECT_EQ(test, pinned(fix->ap), 8);
 		expect_broken(fix, 0);
 	}
 	KUNIT_EXPECT_EQ(test, sync_unit(fix), PAGES);
@@ -649,13 +649,13 @@ static void failed_large_map_leaves_nothing(struct kunit *test)
 /* As when the last device leaves: the domain goes, and then nothing is reached. */
 static void abandon(struct fixture *fix)
 {
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_group_last_left(fix->ap);
 	KUNIT_EXPECT_TRUE(fix->test, fix->iommu.freed);
 	pviommu_remove_abandoned(fix->ap);
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->stats.large, 0);
-	mutex_unlock(&fix->ap->lock);
+	KUNIT_EXPECT_EQ(fix->test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(fix->test, counted(fix->ap, large), 0);
+	pviommu_aperture_unlock(fix->ap);
 }
 
 static void leaf_that_does_not_go_stays_pinned(struct kunit *test)
@@ -673,15 +673,15 @@ static void leaf_that_does_not_go_stays_pinned(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, FIRST, PAGES,
 						     PVIOMMU_SYNC_UNMAP),
 			PVIOMMU_RC_HOST_ERROR);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES + 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES + 8);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
 	/* Another leaf's pages go. */
 	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, FIRST + PAGES, 1, 0),
 			1);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES + 7);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES + 7);
 	KUNIT_EXPECT_EQ(test, pviommu_aperture_disable(fix->ap),
 			PVIOMMU_RC_HOST_ERROR);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES);
 	abandon(fix);
 }
 
@@ -699,8 +699,8 @@ static void failed_undo_of_a_leaf_stays_pinned(struct kunit *test)
 	fix->iommu.holes_ok = true;
 	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, FIRST, PAGES, 0),
 			PVIOMMU_RC_NO_MEMORY);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, PAGES);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), PAGES);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
 	fake_iommu_check(&fix->iommu);
 	abandon(fix);
 }
@@ -716,9 +716,9 @@ static void reset_takes_large_leaves(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pages, PAGES + 8);
 	pviommu_aperture_reset(fix->ap);
 	fixture_check(fix);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 }
 
 /* Every page that a device could write, not only those that were named. */
@@ -802,8 +802,8 @@ static void guests_promise_anything(struct kunit *test)
 		if (fix->iommu.wrong)
 			return;
 	}
-	KUNIT_EXPECT_GT(test, fix->ap->stats.large_mapped, 20);
-	KUNIT_EXPECT_GT(test, fix->ap->stats.large_broken, 10);
+	KUNIT_EXPECT_GT(test, counted(fix->ap, large_mapped), 20);
+	KUNIT_EXPECT_GT(test, counted(fix->ap, large_broken), 10);
 }
 
 static struct kunit_case large_page_tests[] = {

@@ -46,8 +46,8 @@ static void what_is_in_use_stays(struct kunit *test)
 	pviommu_moved_check(&fix->vm);
 	fixture_check(fix);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.moved, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, moved), 0);
 }
 
 /* Discarded, and other pages are there. */
@@ -62,8 +62,8 @@ static void what_is_in_use_and_was_replaced_goes(struct kunit *test)
 	announce(fix, 4);
 	pviommu_moved_check(&fix->vm);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "u1+2 f1+2");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.moved, 2);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 2);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, moved), 2);
 	/* Not the guest's entries: it has not said that it does not need them. */
 	KUNIT_EXPECT_NE(test, fixture_entry(fix, 1), 0);
 }
@@ -76,7 +76,7 @@ static void others_are_not_looked_at(struct kunit *test)
 	enter(fix, 0, FRAME_DATA, 4, 1);
 	fake_vm_replace(&fix->fake, test, FRAME_DATA + 1, FRAME_DATA + 8);
 	pviommu_moved_check(&fix->vm);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
 }
 
 /* All of memory, as when the VMM ends. */
@@ -89,7 +89,7 @@ static void all_is_looked_at(struct kunit *test)
 	pviommu_moved_before(&fix->vm, 0, BIT_ULL(40));
 	pviommu_moved_after(&fix->vm, 0, BIT_ULL(40));
 	pviommu_moved_check(&fix->vm);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 3);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 3);
 }
 
 /* A SYNC that comes before the worker. */
@@ -102,10 +102,10 @@ static void a_sync_looks(struct kunit *test)
 	announce(fix, 4);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 4, 0), 4);
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 1), FRAME(FRAME_DATA + 8, RW));
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.moved, 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, moved), 0);
 	pviommu_moved_check(&fix->vm);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.moved, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, moved), 0);
 }
 
 static struct kunit_case moved_cases[] = {

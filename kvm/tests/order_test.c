@@ -32,7 +32,7 @@ static void disable_clears_and_flushes(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix),
 			   "u0+4 f0+4 u600+4 f600+4");
 	fixture_check(fix);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 struct walk_case {
@@ -150,7 +150,7 @@ static void random_walk_keeps_the_order(struct kunit *test)
 	}
 	/* It was worth the while. */
 	KUNIT_EXPECT_GT(test, done, 1000);
-	KUNIT_EXPECT_GT(test, fix->ap->stats.unmapped, 30);
+	KUNIT_EXPECT_GT(test, counted(fix->ap, unmapped), 30);
 }
 
 static struct kunit_case order_tests[] = {

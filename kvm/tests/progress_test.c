@@ -49,8 +49,8 @@ static void count_then_code(struct kunit *test)
 	done = max(c->first, 0LL);
 	fixture_check_follows(fix, 100, done);
 	/* Not beyond. */
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, done);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.sync_pages, done);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), done);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, sync_pages), done);
 
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 100 + done, c->n - done, 0),
 			c->next);
@@ -71,7 +71,7 @@ static void removals_are_not_held_up(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 5), 0);
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 6), 0);
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 8), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 6);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 6);
 }
 
 struct list_case {
@@ -115,7 +115,7 @@ static void list_counts_across_ranges(struct kunit *test)
 	fixture_set(fix, 600, BAD);
 	KUNIT_EXPECT_EQ(test, fixture_sync_list(fix, c->ranges, c->nr, 0),
 			c->ret);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, c->pinned);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), c->pinned);
 }
 
 struct array_case {

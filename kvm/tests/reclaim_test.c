@@ -40,8 +40,8 @@ static void idle_pages_are_taken(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, fixture_entry(fix, i), 0);
 		KUNIT_EXPECT_EQ(test, fixture_mapped(fix, i), 0);
 	}
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.reclaimed, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, reclaimed), 4);
 	KUNIT_EXPECT_EQ(test, pviommu_reclaim(fix->ap, U64_MAX), 0);
 }
 
@@ -92,9 +92,9 @@ static void what_the_guest_has_cleared_is_left_to_it(struct kunit *test)
 	enter(fix, 0, FRAME_DATA, 1, 0);
 	fixture_clear(fix, 0, 1);
 	KUNIT_EXPECT_EQ(test, pviommu_reclaim(fix->ap, U64_MAX), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 1);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 1, PVIOMMU_SYNC_UNMAP), 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 /* All its entries look idle, and it was never told that they may go. */
@@ -105,7 +105,7 @@ static void only_direct_tables(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, fixture_enable(fix, FRAME(FRAME_DIRECTORY, 0)), 0);
 	enter(fix, 0, FRAME_DATA, 4, 0);
 	KUNIT_EXPECT_EQ(test, pviommu_reclaim(fix->ap, U64_MAX), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 4);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 4);
 }
 
 static void not_after_disable(struct kunit *test)
@@ -146,11 +146,11 @@ static void stuck_page_stays(struct kunit *test)
 	enter(fix, 0, FRAME_DATA, 1, 0);
 	fix->iommu.stuck = 0;
 	pviommu_reclaim(fix->ap, U64_MAX);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 1);
 	KUNIT_EXPECT_EQ(test, fixture_entry(fix, 0), 0);
 	fix->iommu.stuck = FAKE_NEVER;
 	enter(fix, 0, FRAME_DATA, 1, 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 1);
 }
 
 /* A guest that begins to use a page when it has just been found idle. */

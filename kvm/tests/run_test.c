@@ -139,10 +139,10 @@ static void run_is_one_call(struct kunit *test)
 	u64 before;
 
 	c->fill(fix);
-	before = fix->ap->stats.map_calls;
+	before = counted(fix->ap, map_calls);
 	fixture_forget_calls(fix);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, c->first, c->n, 0), c->n);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.map_calls - before, c->map_calls);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, map_calls) - before, c->map_calls);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), c->calls);
 }
 
@@ -199,9 +199,9 @@ static void removals_are_runs_with_one_flush(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 16, 0), 16);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix),
 			   "u2+3 u8+2 u15+1 f2+14");
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.unmap_calls, 3);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.flushes, 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.unmapped, 6);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, unmap_calls), 3);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, flushes), 1);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, unmapped), 6);
 }
 
 /* In the order of the list, which need not ascend. */

@@ -99,12 +99,12 @@ static void hole_beside(struct fixture *fix)
 
 static void no_budget(struct fixture *fix)
 {
-	fix->ap->budget = fix->ap->pinned;
+	fix->ap->budget = pinned(fix->ap);
 }
 
 static void a_page_of_budget(struct fixture *fix)
 {
-	fix->ap->budget = fix->ap->pinned + 1;
+	fix->ap->budget = pinned(fix->ap) + 1;
 }
 
 /* All that is charged in advance is used up. */
@@ -157,7 +157,7 @@ static void in_a_large_leaf(struct fixture *fix)
 	KUNIT_ASSERT_EQ(fix->test, fixture_sync(fix, PAGE, 1, 0), 1);
 	fixture_fill(fix, FIRST, 512, 512, RW | LARGE);
 	KUNIT_ASSERT_EQ(fix->test, fixture_sync(fix, FIRST, 512, 0), 512);
-	KUNIT_ASSERT_EQ(fix->test, fix->ap->stats.large, 1);
+	KUNIT_ASSERT_EQ(fix->test, counted(fix->ap, large), 1);
 	table[PAGE - FIRST] = entry;
 	fixture_forget_calls(fix);
 }
@@ -340,9 +340,11 @@ static struct outcome outcome_of(struct kunit *test,
 
 	outcome.calls = fixture_calls(fix);
 	outcome.mapped = fixture_mapped(fix, PAGE);
-	outcome.pinned = fix->ap->pinned;
+	outcome.pinned = pinned(fix->ap);
 	outcome.in_use = fixture_in_use(fix);
-	outcome.stats = fix->ap->stats;
+	pviommu_aperture_lock(fix->ap);
+	pviommu_aperture_stats(fix->ap, &outcome.stats);
+	pviommu_aperture_unlock(fix->ap);
 	fixture_exit(test);
 	test->priv = NULL;
 	return outcome;

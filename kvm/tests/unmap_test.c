@@ -55,7 +55,7 @@ static void flush_queue_is_one_call(struct kunit *test)
 	for (i = 0; i < LEAF; i += STRIDE)
 		fixture_fill(fix, i, FRAME_DATA + i, BUFFER, i % 3 ? RW : R);
 	map_in_all_leaves(fix, LEAF);
-	KUNIT_ASSERT_EQ(test, fix->ap->pinned, NR_BUFFERS * BUFFER);
+	KUNIT_ASSERT_EQ(test, pinned(fix->ap), NR_BUFFERS * BUFFER);
 	KUNIT_ASSERT_EQ(test, NR_BUFFERS * BUFFER, MOST);
 
 	/* In no order. */
@@ -68,10 +68,10 @@ static void flush_queue_is_one_call(struct kunit *test)
 			fixture_sync_list(fix, ranges, NR_BUFFERS, UNMAP), MOST);
 	KUNIT_EXPECT_EQ(test, fix->iommu.nr_calls, NR_BUFFERS + 1);
 	KUNIT_EXPECT_EQ(test, fix->iommu.nr_flushes, 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.flushes, 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.unmap_calls, NR_BUFFERS);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.unmapped, MOST);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, flushes), 1);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, unmap_calls), NR_BUFFERS);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, unmapped), MOST);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 /* A call ends between leaves, or ranges. */
@@ -110,7 +110,7 @@ static void call_is_bounded(struct kunit *test)
 	fixture_clear(fix, 0, 2);
 	KUNIT_EXPECT_EQ(test, fixture_sync_list(fix, c->ranges, 4, UNMAP),
 			c->ret);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 2 * (NR_LEAVES - c->gone));
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 2 * (NR_LEAVES - c->gone));
 	KUNIT_EXPECT_EQ(test, fix->iommu.nr_flushes, !!c->gone);
 	if (c->ret < 0 || c->ranges[1].count)
 		return;
@@ -140,8 +140,8 @@ static void page_is_named_twice(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, UNMAP, { 6, 1 }, { 5, 3 },
 						  { 5, 3 }, { 0, 16 }), 23);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "u6+1 u5+1 u7+1 f5+3");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 13);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.unmapped, 3);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 13);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, unmapped), 3);
 	fixture_check_follows(fix, 0, 16);
 }
 
@@ -181,27 +181,27 @@ static void table_that_is_being_changed(struct kunit *test)
 	fake_vm_new_generation(&fix->fake);
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, UNMAP, { 0, 3 },
 						  { LEAF, 8 }, { 3, 3 }), 3);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 2 + 8);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 2 + 8);
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, UNMAP, { LEAF, 1 },
 						  { 6, 1 }), PVIOMMU_RC_RETRY);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 1 + 8);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.sync_pages, 16 + 3);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 1 + 8);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, sync_pages), 16 + 3);
 
 	/* Gone for good: so are the pages. */
 	fake_vm_remove_slot(&fix->fake, FAKE_REVERSED);
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, UNMAP, { LEAF, 8 },
 						  { 7, 1 }), 9);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 /* As when the last device leaves: the domain goes, and then nothing is reached. */
 static void abandon(struct fixture *fix)
 {
-	mutex_lock(&fix->ap->lock);
+	pviommu_aperture_lock(fix->ap);
 	pviommu_group_last_left(fix->ap);
 	pviommu_remove_abandoned(fix->ap);
-	KUNIT_EXPECT_EQ(fix->test, fix->ap->pinned, 0);
-	mutex_unlock(&fix->ap->lock);
+	KUNIT_EXPECT_EQ(fix->test, pinned(fix->ap), 0);
+	pviommu_aperture_unlock(fix->ap);
 }
 
 static void page_that_does_not_go_stays_pinned(struct kunit *test)
@@ -229,7 +229,7 @@ static void page_that_does_not_go_stays_pinned(struct kunit *test)
 	/* The core goes on where a driver stops. */
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix),
 			   "u30+2 u10+8 u13+5 u32+3 f10+25");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 50 - 5);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 50 - 5);
 	for (i = 0; i < 8; i++)
 		KUNIT_EXPECT_EQ(test,
 				fake_vm_pins(&fix->fake, FRAME_DATA + 10 + i), 1);
@@ -258,7 +258,7 @@ static void map_units(struct fixture *fix, unsigned int n)
 		KUNIT_ASSERT_EQ(fix->test,
 				fixture_sync_unchecked(fix, i * LEAF, LEAF, 0),
 				LEAF);
-	KUNIT_ASSERT_EQ(fix->test, fix->ap->stats.large, n);
+	KUNIT_ASSERT_EQ(fix->test, counted(fix->ap, large), n);
 	fixture_clear(fix, 0, LEAF);
 	fixture_forget_calls(fix);
 }
@@ -270,10 +270,10 @@ static void units_go_as_many_as_pages(struct kunit *test)
 	map_units(fix, 18);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, 0, 18 * LEAF, UNMAP), MOST);
 	KUNIT_EXPECT_EQ(test, fix->iommu.nr_flushes, 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 2);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 2);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, MOST, 2 * LEAF, UNMAP), 2 * LEAF);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 }
 
 /* A call ends before a unit, not in it. */
@@ -285,8 +285,8 @@ static void units_are_not_divided(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync_ranges(fix, UNMAP, { 20 * LEAF, 9 },
 						  { 0, 18 * LEAF }),
 			9 + 15 * LEAF);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 3);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 3);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 }
 
 /* Each of the pages that are named takes out 512. */
@@ -305,10 +305,10 @@ static void broken_units_are_bounded(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_sync_list(fix, ranges, 20, UNMAP), 18);
 	KUNIT_EXPECT_EQ(test, fix->iommu.nr_flushes, 1);
 	KUNIT_EXPECT_EQ(test, fix->iommu.nr_calls, 17);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 2 * LEAF);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 2 * LEAF);
 	KUNIT_EXPECT_EQ(test, fixture_sync_list(fix, ranges + 18, 2, UNMAP), 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 18);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 18);
 }
 
 /* All of it goes, and what is wanted still does not come back. */
@@ -331,8 +331,8 @@ static void part_takes_all_of_a_unit(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix), "u512+512 f512+512");
 	for (index = LEAF; index < 2 * LEAF; index++)
 		KUNIT_EXPECT_EQ(test, fixture_mapped(fix, index), 0);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 2);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 1);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 2);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 1);
 	KUNIT_EXPECT_EQ(test, bitmap_weight(log, FAKE_FRAMES), LEAF);
 	KUNIT_EXPECT_EQ(test, find_first_bit(log, FAKE_FRAMES), 512);
 }
@@ -357,16 +357,16 @@ static void unit_that_does_not_go_is_not_processed(struct kunit *test)
 			4);
 	KUNIT_EXPECT_STREQ(test, fixture_calls(fix),
 			   "u0+4 u4+1 u512+512 u5+4 f0+1024");
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, LEAF);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large, 1);
-	KUNIT_EXPECT_EQ(test, fix->ap->stats.large_broken, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), LEAF);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large), 1);
+	KUNIT_EXPECT_EQ(test, counted(fix->ap, large_broken), 0);
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, LEAF, LEAF, UNMAP),
 			PVIOMMU_RC_HOST_ERROR);
 
 	/* It was the driver's mood. */
 	fix->iommu.stuck = FAKE_NEVER;
 	KUNIT_EXPECT_EQ(test, fixture_sync(fix, LEAF, LEAF, UNMAP), LEAF);
-	KUNIT_EXPECT_EQ(test, fix->ap->pinned, 0);
+	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 0);
 }
 
 /* What a device could write, by whichever range it went. */
