@@ -12,6 +12,7 @@
 #include "aperture.h"
 #include "load.h"
 #include "module.h"
+#include "userfault.h"
 
 #define ROUNDS	2000
 
@@ -154,6 +155,52 @@ TEST_F_TIMEOUT(two_vcpus, sync, 120)
 		EXPECT_FALSE(device_writes(ctx, page_iova(gone),
 					   guest_page(ctx, gone)));
 	}
+}
+
+/*
+ * One is held in a sync for as long as the VMM likes. The other goes on, where its pages are
+ * in another leaf.
+ */
+TEST_F(race, one_is_held)
+{
+	struct vcpu_call held_call, same_leaf;
+	struct ctx *ctx = &self->ctx;
+	struct vcpu *second = &self->second;
+	struct userfault held;
+
+	table_fill(ctx, 10, 2);
+	table_fill(ctx, 1000, 100);
+	ASSERT_EQ(0, userfault_hold(&held, guest_page(ctx, 10)));
+	vcpu_call_start(&held_call, &ctx->vm.vcpu, (struct vm_args){
+			.nr = KVM_HC_PVIOMMU, .rbx = PVIOMMU_OP_SYNC,
+			.rcx = 10, .rdx = 1 });
+	userfault_wait(&held);
+
+	EXPECT_EQ(1, vcpu_hc(second, PVIOMMU_OP_SYNC, 1000, 1, 0));
+	EXPECT_EQ(100, vcpu_hc(second, PVIOMMU_OP_SYNC, 1000, 100, 0));
+	EXPECT_EQ(ctx->pins + 100, pins_now());
+	EXPECT_TRUE(device_writes(ctx, page_iova(1050), guest_page(ctx, 1050)));
+	EXPECT_EQ(100, vcpu_hc(second, PVIOMMU_OP_SYNC, 1000, 100,
+			       PVIOMMU_SYNC_UNMAP));
+	table_clear(ctx, 1000, 100);
+	EXPECT_EQ(100, vcpu_hc(second, PVIOMMU_OP_SYNC, 1000, 100,
+			       PVIOMMU_SYNC_UNMAP));
+	EXPECT_EQ(ctx->pins, pins_now());
+	EXPECT_FALSE(device_writes(ctx, page_iova(1050), guest_page(ctx, 1050)));
+
+	vcpu_call_start(&same_leaf, second, (struct vm_args){
+			.nr = KVM_HC_PVIOMMU, .rbx = PVIOMMU_OP_SYNC,
+			.rcx = 11, .rdx = 1 });
+	/* It gets as far as it can. */
+	usleep(300000);
+	EXPECT_FALSE(atomic_load(&held_call.done));
+	EXPECT_FALSE(atomic_load(&same_leaf.done));
+	ASSERT_EQ(0, userfault_release(&held));
+	EXPECT_EQ(1, vcpu_call_end(&held_call));
+	EXPECT_EQ(1, vcpu_call_end(&same_leaf));
+	EXPECT_EQ(2, pinned(ctx));
+	check_page(_metadata, ctx, 10);
+	check_page(_metadata, ctx, 11);
 }
 
 /* One writes entries and does not sync; the other syncs what it finds. */
