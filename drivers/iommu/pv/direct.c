@@ -369,25 +369,32 @@ bool pviommu_direct_unmap_pages(struct pviommu_direct *direct, u64 first,
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_unmap_pages);
 
+/* All that is idle goes, but for what was used again since the last time. */
+VISIBLE_IF_KUNIT void pviommu_direct_age(struct pviommu_direct *direct)
+{
+	struct search search = { .want = ULONG_MAX, .laps = 1 };
+
+	/* From the beginning, so that all were looked at as long ago. */
+	spin_lock_irq(&direct->domain->flush_lock);
+	WRITE_ONCE(direct->hand, 0);
+	direct->seen = 0;
+	atomic_long_set(&direct->behind, 0);
+	spin_unlock_irq(&direct->domain->flush_lock);
+	while (search.laps) {
+		evict_some(direct, &search);
+		cond_resched();
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_age);
+
 static void direct_age(struct work_struct *work)
 {
 	struct pviommu_direct *direct = container_of(work, struct pviommu_direct,
 						     age.work);
 	unsigned int seconds = READ_ONCE(idle_seconds);
-	struct search search = { .want = ULONG_MAX, .laps = 1 };
 
-	if (seconds) {
-		/* From the beginning, so that all were looked at as long ago. */
-		spin_lock_irq(&direct->domain->flush_lock);
-		WRITE_ONCE(direct->hand, 0);
-		direct->seen = 0;
-		atomic_long_set(&direct->behind, 0);
-		spin_unlock_irq(&direct->domain->flush_lock);
-	}
-	while (seconds && search.laps) {
-		evict_some(direct, &search);
-		cond_resched();
-	}
+	if (seconds)
+		pviommu_direct_age(direct);
 	queue_delayed_work(system_unbound_wq, &direct->age,
 			   clamp(seconds ?: 60, 1U, MOST_SECONDS) * HZ);
 }

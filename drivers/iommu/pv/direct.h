@@ -54,6 +54,9 @@ int pviommu_direct_map_pages(struct pviommu_direct *direct, u64 first, u64 count
 bool pviommu_direct_unmap_pages(struct pviommu_direct *direct, u64 first,
 				u64 count);
 unsigned long pviommu_direct_evict(struct pviommu_direct *direct);
+#if IS_ENABLED(CONFIG_KUNIT)
+void pviommu_direct_age(struct pviommu_direct *direct);
+#endif
 
 /* NULL if there is no leaf yet. */
 static inline __le64 *direct_entry(const struct pviommu_direct *direct, u64 page)

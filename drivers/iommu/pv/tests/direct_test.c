@@ -196,6 +196,38 @@ static void direct_second_chance(struct kunit *test)
 }
 
 /* All of them are in use. */
+/* What is used stays, and so does what was used again since the last time; the rest goes. */
+static void direct_ages(struct kunit *test)
+{
+	struct pviommu_direct *direct = start(test, WINDOW_PAGES);
+	struct fake_host *host = fixture_host(test);
+
+	/* It does so by itself, but nobody knows when. */
+	cancel_delayed_work_sync(&direct->age);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 0, 3), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 600, 2), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 2, 1), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 2, 1), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 1, 2), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 600, 2), 0);
+	fake_host_forget(host);
+
+	pviommu_direct_age(direct);
+	fake_host_expect(test, host, "unmap:0[1+1,600+2]=3");
+	KUNIT_EXPECT_EQ(test, nr_mapped(test), 2);
+	KUNIT_EXPECT_EQ(test, entry(test, 0), expected(0, SYNCED | USE));
+	KUNIT_EXPECT_EQ(test, entry(test, 1), 0);
+	KUNIT_EXPECT_EQ(test, entry(test, 2), expected(2, SYNCED));
+	KUNIT_EXPECT_EQ(test, entry(test, 600), 0);
+	KUNIT_EXPECT_EQ(test, atomic_long_read(&direct->entered), 2);
+
+	pviommu_direct_age(direct);
+	fake_host_expect(test, host, "unmap:0[2+1]=1");
+	KUNIT_EXPECT_EQ(test, nr_mapped(test), 1);
+	KUNIT_EXPECT_EQ(test, entry(test, 0), expected(0, SYNCED | USE));
+	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 0, 1), 0);
+}
+
 static void direct_no_room(struct kunit *test)
 {
 	struct pviommu_direct *direct = start(test, SMALL_BUDGET);
@@ -255,6 +287,7 @@ static struct kunit_case direct_cases[] = {
 	KUNIT_CASE(direct_host_takes_it),
 	KUNIT_CASE(direct_stays_below_budget),
 	KUNIT_CASE(direct_second_chance),
+	KUNIT_CASE(direct_ages),
 	KUNIT_CASE(direct_no_room),
 	KUNIT_CASE(direct_refused),
 	KUNIT_CASE(direct_host_fails_to_unmap),
