@@ -43,15 +43,23 @@
 #define PRESENT	_BITULL(63)
 #define PFN	(_BITULL(55) - 1)
 
-static __u64 where(const void *mem)
+static void where_all(const void *mem, __u64 *entries, unsigned int nr)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY);
-	__u64 entry = 0;
+	ssize_t size = nr * sizeof(*entries);
 
-	if (pread(fd, &entry, sizeof(entry),
-		  (unsigned long)mem / VM_PAGE_SIZE * sizeof(entry)) != sizeof(entry))
+	memset(entries, 0, size);
+	if (pread(fd, entries, size,
+		  (unsigned long)mem / VM_PAGE_SIZE * sizeof(*entries)) != size)
 		perror("pagemap");
 	close(fd);
+}
+
+static __u64 where(const void *mem)
+{
+	__u64 entry;
+
+	where_all(mem, &entry, 1);
 	return entry;
 }
 
@@ -299,15 +307,20 @@ TEST_F_TIMEOUT(swapping, all_but_what_is_in_use, 120)
 	EXPECT_EQ(0, stats_now(ctx).moved);
 }
 
-/* Has the kernel swap out what it can of 2 MiB; how many pages that are. */
-static unsigned int swap_out(__u8 *mem, unsigned int enough)
+/*
+ * Has the kernel swap out what it can of 2 MiB; how many pages that are. It tries again and
+ * again, at most @tries times, until it is @enough.
+ */
+static unsigned int swap_out(__u8 *mem, unsigned int enough, unsigned int tries)
 {
-	unsigned int tries, i, n = 0;
+	__u64 entries[HUGE / VM_PAGE_SIZE];
+	unsigned int i, n = 0;
 
-	for (tries = 0; tries < 500 && n < enough; tries++) {
+	for (; tries && n < enough; tries--) {
 		page_out(mem, HUGE);
+		where_all(mem, entries, HUGE / VM_PAGE_SIZE);
 		for (i = n = 0; i < HUGE / VM_PAGE_SIZE; i++)
-			n += !!(where(mem + i * VM_PAGE_SIZE) & SWAPPED);
+			n += !!(entries[i] & SWAPPED);
 		usleep(10000);
 	}
 	return n;
@@ -336,7 +349,7 @@ TEST_F_TIMEOUT(swapping, small_pages_but_for_one, 120)
 	__u8 *mem = huge_page(ctx);
 
 	use_one(_metadata, ctx, mem);
-	EXPECT_EQ(511, swap_out(mem, 511));
+	EXPECT_EQ(511, swap_out(mem, 511, 500));
 	EXPECT_TRUE(where(mem + 77 * VM_PAGE_SIZE) & PRESENT);
 }
 
@@ -351,10 +364,10 @@ TEST_F_TIMEOUT(swapping, huge_page_as_a_whole, 120)
 	use_one(_metadata, ctx, mem);
 	ASSERT_EQ((where(mem) & PFN) + 511,
 		  where(mem + 511 * VM_PAGE_SIZE) & PFN);
-	EXPECT_EQ(0, swap_out(mem, 1));
+	EXPECT_EQ(0, swap_out(mem, 1, 20));
 	table_set(ctx, 0, 0);
 	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
-	EXPECT_EQ(512, swap_out(mem, 512));
+	EXPECT_EQ(512, swap_out(mem, 512, 500));
 }
 
 /*

@@ -17,6 +17,10 @@
 
 #include "kselftest_harness.h"
 
+/* Of what has no fixture: a VMM that ends takes long on a slow kernel. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 120
+
 #include "aperture.h"
 #include "load.h"
 #include "userfault.h"
