@@ -282,7 +282,8 @@ struct pviommu_reset {
 
 /**
  * struct pviommu_aperture_stats - counters of one aperture
- * @pinned: pages in the aperture now, each pinned for it
+ * @pinned: pages in the aperture now, each pinned for it, and those that a SYNC that is
+ *	under way is about to pin
  * @pinned_peak: the most there have been
  * @budget: the most there may be
  * @charged: pages charged to RLIMIT_MEMLOCK: @pinned of all apertures of this file,
@@ -324,6 +325,7 @@ struct pviommu_reset {
  * @moved: pages that were taken out since the VMM had discarded or exchanged what they
  *	are; they are in @unmapped, too
  *
+ * Nobody waits for a SYNC to be told them, so of one that is under way they may tell a part.
  * Later versions append fields.
  */
 struct pviommu_aperture_stats {
