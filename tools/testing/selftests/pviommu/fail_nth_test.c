@@ -15,7 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 #include "fail_nth.h"
@@ -190,8 +190,6 @@ static void end(struct __test_metadata *_metadata, struct ctx *ctx)
 	EXPECT_EQ(tainted, taint());
 }
 
-#define LONG	120
-
 /*
  * Operations that need no memory, or can do without.
  */
@@ -213,7 +211,7 @@ FIXTURE_TEARDOWN(access)
 	end(_metadata, &self->ctx);
 }
 
-TEST_F_TIMEOUT(access, close, LONG)
+TEST_F(access, close)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -236,7 +234,7 @@ TEST_F_TIMEOUT(access, close, LONG)
 	report(_metadata, sweep, false);
 }
 
-TEST_F_TIMEOUT(access, info, LONG)
+TEST_F(access, info)
 {
 	struct pviommu_info cmd = { .size = sizeof(cmd) };
 	struct sweep *sweep = &self->sweep;
@@ -253,7 +251,7 @@ TEST_F_TIMEOUT(access, info, LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(access, bind_vm, LONG)
+TEST_F(access, bind_vm)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -273,7 +271,7 @@ TEST_F_TIMEOUT(access, bind_vm, LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(access, detach, LONG)
+TEST_F(access, detach)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -297,7 +295,7 @@ TEST_F_TIMEOUT(access, detach, LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(access, reset, LONG)
+TEST_F(access, reset)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -320,7 +318,7 @@ TEST_F_TIMEOUT(access, reset, LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(access, stats, LONG)
+TEST_F(access, stats)
 {
 	struct pviommu_aperture_stats stats;
 	struct sweep *sweep = &self->sweep;
@@ -341,7 +339,7 @@ TEST_F_TIMEOUT(access, stats, LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(access, mark_dirty, LONG)
+TEST_F(access, mark_dirty)
 {
 	struct pviommu_mark_dirty cmd = {
 		.size = sizeof(cmd), .aperture_id = PVIOMMU_APERTURE_ALL,
@@ -380,19 +378,19 @@ static void answer(struct __test_metadata *_metadata, struct ctx *ctx,
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(access, probe, LONG)
+TEST_F(access, probe)
 {
 	answer(_metadata, &self->ctx, &self->sweep, PVIOMMU_OP_PROBE,
 	       sizeof(struct pviommu_probe_info));
 }
 
-TEST_F_TIMEOUT(access, aperture, LONG)
+TEST_F(access, aperture)
 {
 	answer(_metadata, &self->ctx, &self->sweep, PVIOMMU_OP_APERTURE,
 	       sizeof(struct pviommu_aperture_info));
 }
 
-TEST_F_TIMEOUT(access, endpoint, LONG)
+TEST_F(access, endpoint)
 {
 	struct sweep *sweep = &self->sweep;
 	const __u64 at = 1UL << PVIOMMU_PATH_DEPTH_SHIFT;
@@ -403,7 +401,7 @@ TEST_F_TIMEOUT(access, endpoint, LONG)
 	report(_metadata, sweep, false);
 }
 
-TEST_F_TIMEOUT(access, enable, LONG)
+TEST_F(access, enable)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -419,7 +417,7 @@ TEST_F_TIMEOUT(access, enable, LONG)
 	report(_metadata, sweep, false);
 }
 
-TEST_F_TIMEOUT(access, disable, LONG)
+TEST_F(access, disable)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -433,7 +431,7 @@ TEST_F_TIMEOUT(access, disable, LONG)
 	report(_metadata, sweep, false);
 }
 
-TEST_F_TIMEOUT(access, sync_unmap, LONG)
+TEST_F(access, sync_unmap)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -481,7 +479,7 @@ FIXTURE_TEARDOWN(alloc)
 	end(_metadata, &self->ctx);
 }
 
-TEST_F_TIMEOUT(alloc, open, LONG)
+TEST_F(alloc, open)
 {
 	struct sweep *sweep = &self->sweep;
 	int fd;
@@ -500,7 +498,7 @@ TEST_F_TIMEOUT(alloc, open, LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(alloc, create_aperture, LONG)
+TEST_F(alloc, create_aperture)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -564,18 +562,18 @@ static void attach(struct __test_metadata *_metadata, struct ctx *ctx,
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(alloc, attach, LONG)
+TEST_F(alloc, attach)
 {
 	attach(_metadata, &self->ctx, &self->sweep, 0);
 }
 
-TEST_F_TIMEOUT(alloc, attach_on_enable, LONG)
+TEST_F(alloc, attach_on_enable)
 {
 	attach(_metadata, &self->ctx, &self->sweep, PVIOMMU_ATTACH_ON_ENABLE);
 }
 
 /* To an aperture that is in use. */
-TEST_F_TIMEOUT(alloc, attach_another, LONG)
+TEST_F(alloc, attach_another)
 {
 	struct pviommu_host_device host = host_device(other_bdf());
 	struct sweep *sweep = &self->sweep;
@@ -626,7 +624,7 @@ FIXTURE_TEARDOWN(replace)
 	end(_metadata, &self->ctx);
 }
 
-TEST_F_TIMEOUT(replace, by_the_vmm, LONG)
+TEST_F(replace, by_the_vmm)
 {
 	struct ctx *ctx = &self->ctx;
 	struct vfio_dev *edu = &ctx->edu;
@@ -712,18 +710,18 @@ static void take_charge(struct __test_metadata *_metadata, struct ctx *ctx,
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(alloc, first_enable, LONG)
+TEST_F(alloc, first_enable)
 {
 	take_charge(_metadata, &self->ctx, &self->sweep, PVIOMMU_OP_ENABLE);
 }
 
-TEST_F_TIMEOUT(alloc, first_disable, LONG)
+TEST_F(alloc, first_disable)
 {
 	take_charge(_metadata, &self->ctx, &self->sweep, PVIOMMU_OP_DISABLE);
 }
 
 /* A module reports them: emulated IOMMUs do not. */
-TEST_F_TIMEOUT(alloc, events, LONG)
+TEST_F(alloc, events)
 {
 	struct module reporter = module_read("pviommu_test_fault");
 	struct sweep *sweep = &self->sweep;
@@ -753,7 +751,7 @@ TEST_F_TIMEOUT(alloc, events, LONG)
 /* Entries change, go and come in one call. */
 #define OLD	30	/* guest page that entry 1 names first */
 
-TEST_F_TIMEOUT(alloc, sync_changes, LONG)
+TEST_F(alloc, sync_changes)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -790,7 +788,7 @@ TEST_F_TIMEOUT(alloc, sync_changes, LONG)
 }
 
 /* Other memory is behind the frames, which is found when memslots have changed. */
-TEST_F_TIMEOUT(alloc, sync_backing, LONG)
+TEST_F(alloc, sync_backing)
 {
 	struct sweep *sweep = &self->sweep;
 	struct ctx *ctx = &self->ctx;
@@ -971,7 +969,7 @@ static void check_progress(struct __test_metadata *_metadata, struct ctx *ctx,
 		EXPECT_FALSE(reached_nth(ctx, shape, next));
 }
 
-TEST_F_TIMEOUT(map, sync, LONG)
+TEST_F(map, sync)
 {
 	unsigned int i, n = 0, total = window_pages(variant->shape);
 	const struct shape *shape = variant->shape;
@@ -1053,7 +1051,7 @@ FIXTURE_TEARDOWN(modules)
 /* Before come the kernel's own, hundreds of them; the module's are the last but some. */
 #define LOAD_LAST	150
 
-TEST_F_TIMEOUT(modules, load, 2 * LONG)
+TEST_F(modules, load)
 {
 	struct sweep *sweep = &self->sweep;
 	int ret;
@@ -1077,7 +1075,7 @@ TEST_F_TIMEOUT(modules, load, 2 * LONG)
 	report(_metadata, sweep, true);
 }
 
-TEST_F_TIMEOUT(modules, unload, LONG)
+TEST_F(modules, unload)
 {
 	struct sweep *sweep = &self->sweep;
 	int ret;

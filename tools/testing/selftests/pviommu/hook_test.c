@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 #include "load.h"
@@ -171,7 +171,7 @@ static void wake_up(struct __test_metadata *_metadata, struct vm *vm,
 }
 
 /* The text that the vCPU will return to must not go; other calls do not matter. */
-TEST_F_TIMEOUT(asleep, unload, 120)
+TEST_F(asleep, unload)
 {
 	double start = seconds();
 

@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 #include "iommufd.h"
@@ -406,7 +406,7 @@ static void *map_thread(void *data)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(iommufd, all_at_once, 120)
+TEST_F(iommufd, all_at_once)
 {
 	struct ctx *ctx = &self->ctx;
 	struct mover mover = { .ctx = ctx, .ioas = { ctx->edu.ioas } };

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 
@@ -377,7 +377,7 @@ TEST_F(large, list_is_bounded)
 #define NR_BUFFERS	256UL
 #define BUFFER		(MOST_UNMAPPED / NR_BUFFERS)
 
-TEST_F_TIMEOUT(large, many_buffers_have_one_flush, 120)
+TEST_F(large, many_buffers_have_one_flush)
 {
 	/* Or as much as the budget allows, besides another one, which stays. */
 	const __u64 size = variant->budget > MOST_UNMAPPED ? BUFFER : 1;
@@ -445,7 +445,7 @@ static void drop_bit_by_bit(struct __test_metadata *_metadata, struct ctx *ctx,
 	EXPECT_EQ(ctx->pins, pins_now());
 }
 
-TEST_F_TIMEOUT(large, drop_is_bounded, 120)
+TEST_F(large, drop_is_bounded)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -477,7 +477,7 @@ TEST_F_TIMEOUT(large, drop_is_bounded, 120)
 #define MANY_LEAVES	129UL
 #define MOST_PINS	65536UL
 
-TEST_F_TIMEOUT(memlock, one_frame_everywhere, 120)
+TEST_F(memlock, one_frame_everywhere)
 {
 	__u64 i, done = 0, npages = MANY_LEAVES * PVIOMMU_ENTRIES_PER_LEAF;
 	__u64 *directory = (__u64 *)(self->ctx.vm.mem + GPA_DIRECTORY);

@@ -14,7 +14,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 
@@ -229,7 +229,7 @@ FIXTURE_TEARDOWN(freed)
 }
 
 /* By khugepaged, or for the asking. */
-TEST_F_TIMEOUT(freed, is_moved, 120)
+TEST_F(freed, is_moved)
 {
 	__u64 before = where(self->mem);
 	__u8 byte = self->mem[VM_PAGE_SIZE - 1];
@@ -246,7 +246,7 @@ TEST_F_TIMEOUT(freed, is_moved, 120)
 	EXPECT_NE(before & PFN, where(self->mem) & PFN);
 }
 
-TEST_F_TIMEOUT(freed, is_merged, 120)
+TEST_F(freed, is_merged)
 {
 	memset(self->mem, 7, 16 * VM_PAGE_SIZE);
 	merge(self->mem, 16 * VM_PAGE_SIZE);
@@ -254,7 +254,7 @@ TEST_F_TIMEOUT(freed, is_merged, 120)
 	EXPECT_EQ(7, self->mem[5]);
 }
 
-TEST_F_TIMEOUT(freed, is_discarded, 120)
+TEST_F(freed, is_discarded)
 {
 	ASSERT_EQ(0, madvise(self->mem, 16 * VM_PAGE_SIZE, MADV_DONTNEED));
 	EXPECT_FALSE(where(self->mem) & (PRESENT | SWAPPED));
@@ -283,7 +283,7 @@ FIXTURE_TEARDOWN(swapping)
 	EXPECT_EQ(self->ctx.pins, pins_now());
 }
 
-TEST_F_TIMEOUT(swapping, all_but_what_is_in_use, 120)
+TEST_F(swapping, all_but_what_is_in_use)
 {
 	struct ctx *ctx = &self->ctx;
 	unsigned int tries;
@@ -343,7 +343,7 @@ static void use_one(struct __test_metadata *_metadata, struct ctx *ctx, __u8 *me
 	ASSERT_EQ(1, hc_sync(ctx, 0, 1));
 }
 
-TEST_F_TIMEOUT(swapping, small_pages_but_for_one, 120)
+TEST_F(swapping, small_pages_but_for_one)
 {
 	struct ctx *ctx = &self->ctx;
 	__u8 *mem = huge_page(ctx);
@@ -354,7 +354,7 @@ TEST_F_TIMEOUT(swapping, small_pages_but_for_one, 120)
 }
 
 /* Frozen by one pin: which is why there is pviommu run --no-thp. */
-TEST_F_TIMEOUT(swapping, huge_page_as_a_whole, 120)
+TEST_F(swapping, huge_page_as_a_whole)
 {
 	struct ctx *ctx = &self->ctx;
 	__u8 *mem = huge_page(ctx);
@@ -408,7 +408,7 @@ FIXTURE_TEARDOWN(in_use)
 	EXPECT_EQ(self->ctx.pins, pins_now());
 }
 
-TEST_F_TIMEOUT(in_use, stays, 120)
+TEST_F(in_use, stays)
 {
 	struct ctx *ctx = &self->ctx;
 	__u64 before;
@@ -448,7 +448,7 @@ FIXTURE_TEARDOWN(discarded)
 }
 
 /* Before the VMM can tell the guest that it may use the page again. */
-TEST_F_TIMEOUT(discarded, idle, 120)
+TEST_F(discarded, idle)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -469,7 +469,7 @@ TEST_F_TIMEOUT(discarded, idle, 120)
 	EXPECT_EQ(4, pinned(ctx));
 }
 
-TEST_F_TIMEOUT(discarded, idle_and_forgotten, 120)
+TEST_F(discarded, idle_and_forgotten)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -485,7 +485,7 @@ TEST_F_TIMEOUT(discarded, idle_and_forgotten, 120)
 }
 
 /* The guest has asked for it: the device reaches what is not the guest's any more no longer. */
-TEST_F_TIMEOUT(discarded, in_use, 120)
+TEST_F(discarded, in_use)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -501,7 +501,7 @@ TEST_F_TIMEOUT(discarded, in_use, 120)
 }
 
 /* A hole in the file that it is. */
-TEST_F_TIMEOUT(discarded, from_a_file, 120)
+TEST_F(discarded, from_a_file)
 {
 	struct ctx *ctx = &self->ctx;
 	int fd = share(memory_at(ctx, 0), 16 * VM_PAGE_SIZE);
@@ -518,7 +518,7 @@ TEST_F_TIMEOUT(discarded, from_a_file, 120)
 }
 
 /* A SYNC that comes first finds out by itself. */
-TEST_F_TIMEOUT(discarded, and_synced, 120)
+TEST_F(discarded, and_synced)
 {
 	struct ctx *ctx = &self->ctx;
 	unsigned int i;
@@ -536,7 +536,7 @@ TEST_F_TIMEOUT(discarded, and_synced, 120)
 }
 
 /* In a table without use counts, and at another address. */
-TEST_F_TIMEOUT(discarded, in_another_mode, 120)
+TEST_F(discarded, in_another_mode)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -554,7 +554,7 @@ TEST_F_TIMEOUT(discarded, in_another_mode, 120)
 }
 
 /* All of the guest's memory. */
-TEST_F_TIMEOUT(discarded, everything, 120)
+TEST_F(discarded, everything)
 {
 	struct ctx *ctx = &self->ctx;
 

@@ -15,11 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
-
-/* Of what has no fixture: a VMM that ends takes long on a slow kernel. */
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT 120
+#include "harness.h"
 
 #include "aperture.h"
 #include "load.h"
@@ -134,7 +130,7 @@ static void permute(struct __test_metadata *_metadata, enum which *files, int nr
 	}
 }
 
-TEST_F_TIMEOUT(order, all, 120)
+TEST_F(order, all)
 {
 	enum which files[NR_FILES] = { VM, CONTAINER, GROUP, DEVICE, PVIOMMU };
 	int orders = 0;
@@ -167,7 +163,7 @@ FIXTURE_TEARDOWN(order_by)
 }
 
 /* A slow kernel is shown one for each file that is the first. */
-TEST_F_TIMEOUT(order_by, all, 120)
+TEST_F(order_by, all)
 {
 	enum which files[] = { VM, CONTAINER, DEVICE, PVIOMMU };
 	int orders = 0;

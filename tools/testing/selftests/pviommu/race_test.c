@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 #include "load.h"
@@ -121,7 +121,7 @@ static void *side_thread(void *data)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(two_vcpus, sync, 120)
+TEST_F(two_vcpus, sync)
 {
 	struct ctx *ctx = &self->ctx;
 	struct side sides[2];
@@ -204,7 +204,7 @@ TEST_F(race, one_is_held)
 }
 
 /* One writes entries and does not sync; the other syncs what it finds. */
-TEST_F_TIMEOUT(race, entries_change_during_a_sync, 120)
+TEST_F(race, entries_change_during_a_sync)
 {
 	struct entry_load writer;
 	struct ctx *ctx = &self->ctx;
@@ -249,7 +249,7 @@ static void end_sync(struct __test_metadata *_metadata, struct sync_load *load)
 	check_page(_metadata, ctx, 5);
 }
 
-TEST_F_TIMEOUT(race, detach_and_sync, 120)
+TEST_F(race, detach_and_sync)
 {
 	struct ctx *ctx = &self->ctx;
 	struct sync_load load;
@@ -338,7 +338,7 @@ TEST_F(moving, nothing_is_unpinned)
 	EXPECT_EQ(ctx->pins, pins_now());
 }
 
-TEST_F_TIMEOUT(race, reset_and_sync, 120)
+TEST_F(race, reset_and_sync)
 {
 	struct ctx *ctx = &self->ctx;
 	struct sync_load load;
@@ -354,7 +354,7 @@ TEST_F_TIMEOUT(race, reset_and_sync, 120)
 }
 
 /* Memslots come and go: a sync may be told to retry, and nothing else. */
-TEST_F_TIMEOUT(race, memslots_and_sync, 120)
+TEST_F(race, memslots_and_sync)
 {
 	struct ctx *ctx = &self->ctx;
 	struct sync_load load;

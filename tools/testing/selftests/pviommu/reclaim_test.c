@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 
 #include "aperture.h"
 #include "load.h"
@@ -226,7 +226,7 @@ static void drop_slab(struct __test_metadata *_metadata)
 }
 
 /* The host's memory management asks. */
-TEST_F_TIMEOUT(reclaim, shrinker, 120)
+TEST_F(reclaim, shrinker)
 {
 	struct ctx *ctx = &self->ctx;
 
@@ -295,7 +295,7 @@ static void unuse(struct ctx *ctx, __u64 index)
 }
 
 /* Whatever the host takes meanwhile, what is in use is there. */
-TEST_F_TIMEOUT(reclaim, never_in_use, 120)
+TEST_F(reclaim, never_in_use)
 {
 	struct taker taker = { .ctx = &self->ctx };
 	struct ctx *ctx = &self->ctx;
@@ -320,7 +320,7 @@ TEST_F_TIMEOUT(reclaim, never_in_use, 120)
 }
 
 /* A guest that keeps to nothing at all. */
-TEST_F_TIMEOUT(reclaim, changing_meanwhile, 120)
+TEST_F(reclaim, changing_meanwhile)
 {
 	struct entry_load writer;
 	struct taker taker = { .ctx = &self->ctx };
