@@ -95,7 +95,6 @@ int pviommu_domain_init(struct pviommu_domain *domain, struct kvm *kvm,
 	domain->kvm = kvm;
 	domain->base = base;
 	domain->npages = npages;
-	domain->grown = GROWN_AT_FIRST;
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_init);
@@ -151,6 +150,7 @@ VISIBLE_IF_KUNIT int pviommu_domain_adopt(struct pviommu_domain *domain,
 	iommu->pgsize_bitmap = SZ_4K | (iommu->pgsize_bitmap & SZ_2M);
 	iommu_set_fault_handler(iommu, pviommu_fault_handler, NULL);
 	domain->iommu = iommu;
+	domain->grown = GROWN_AT_FIRST;
 	domain->noncoherent = false;
 	return 0;
 }
@@ -674,13 +674,17 @@ static inline bool lock_to_map(struct pviommu_domain *domain, u64 last)
 	return false;
 }
 
-static inline void unlock_mapped(struct pviommu_domain *domain, u64 last, bool grows)
+/* @ret: what has come of it: a table that could not be had may have to grow yet. */
+static inline void unlock_mapped(struct pviommu_domain *domain, u64 last,
+				 bool grows, int ret)
 {
 	if (likely(!grows)) {
 		percpu_up_read(&domain->lock);
 		return;
 	}
-	WRITE_ONCE(domain->grown, max(domain->grown, last > GROWN_ONCE ? U64_MAX : GROWN_ONCE));
+	if (!ret)
+		WRITE_ONCE(domain->grown, max(domain->grown, last > GROWN_ONCE ?
+							     U64_MAX : GROWN_ONCE));
 	percpu_up_write(&domain->lock);
 }
 
@@ -761,7 +765,7 @@ int pviommu_domain_map(struct pviommu_domain *domain, u64 iova,
 		ret = mapped < 0 ? mapped : -EINVAL;
 	}
 unlock:
-	unlock_mapped(domain, last, grows);
+	unlock_mapped(domain, last, grows, ret);
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_domain_map);
@@ -836,6 +840,6 @@ int pviommu_domain_map_large(struct pviommu_domain *domain, u64 iova,
 	if (ret)
 		*stuck = !undo_map_large(domain, iova);
 unlock:
-	unlock_mapped(domain, last, grows);
+	unlock_mapped(domain, last, grows, ret);
 	return ret;
 }

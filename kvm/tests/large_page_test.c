@@ -113,8 +113,11 @@ static void large_leaves_have_conditions(struct kunit *test)
 			pviommu_domain_init(&domain, fix->fake.kvm, c->base,
 					    WINDOW_PAGES), 0);
 	fix->iommu.domain.pgsize_bitmap = c->offered;
+	/* Of an IOMMU's domain that was there before. */
+	domain.grown = U64_MAX;
 	KUNIT_ASSERT_EQ(test, pviommu_domain_adopt(&domain, &fix->iommu.domain),
 			0);
+	KUNIT_EXPECT_EQ(test, domain.grown, BIT_ULL(39) - 1);
 	KUNIT_EXPECT_EQ(test, pviommu_domain_takes_large(&domain), c->takes);
 	/* As VT-d's driver does when a group is attached. */
 	fix->iommu.domain.pgsize_bitmap |= SZ_2M | SZ_1G;

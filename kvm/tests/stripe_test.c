@@ -245,6 +245,11 @@ static void growth_is_noted(struct kunit *test)
 	fix->ap->base = c->base;
 	fix->ap->domain.base = c->base;
 	fix->iommu.base = c->base;
+	fix->iommu.fail_after = 0;
+	fix->iommu.fail_err = -ENOMEM;
+	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, c->index, 1, 0),
+			PVIOMMU_RC_NO_MEMORY);
+	KUNIT_EXPECT_EQ(test, fix->ap->domain.grown, BIT_ULL(39) - 1);
 	KUNIT_EXPECT_EQ(test, fixture_sync_unchecked(fix, c->index, 1, 0), 1);
 	KUNIT_EXPECT_EQ(test, fix->ap->domain.grown, c->grown);
 	KUNIT_EXPECT_EQ(test, pinned(fix->ap), 1);
