@@ -65,6 +65,7 @@ class Kernel:
 
 
 def _packages(series, release):
+    """The last one holds the tools to build with the headers."""
     version = release.removesuffix("-amd64")
     kbuild = version if series == "6.12" else series
     return [f"linux-image-{release}", f"linux-headers-{release}",
@@ -72,14 +73,22 @@ def _packages(series, release):
 
 
 def _newest(apt, series):
-    """(release, package version) of the newest kernel that apt offers, or None."""
+    """(release, {package: version}) of the newest kernel that apt offers, or None.
+
+    6.1 has one package of tools for all releases, and the newest is there before the kernel
+    that it came with is signed. Headers take newer tools.
+    """
     image = IMAGES[series]
     releases = [re.fullmatch(image, name)[1] for name in apt.names(image)]
     for release in sorted(releases, key=debs.by_version, reverse=True):
         packages = _packages(series, release)
         versions = apt.versions(packages)
-        if len(versions) == len(packages) and len(set(versions)) == 1:
-            return release, versions[0]
+        if len(versions) != len(packages):
+            continue
+        *versions_of_it, tools = versions
+        if len(set(versions_of_it)) == 1 and \
+                debs.by_version(tools) >= debs.by_version(versions[0]):
+            return release, dict(zip(packages, versions))
     return None
 
 
@@ -110,17 +119,19 @@ def _relocate_headers(root, release):
             link.symlink_to(target)
 
 
-def _fetch(apt, series, release, version):
+def _fetch(apt, release, packages):
+    """@packages: {name: version}"""
+    version = packages[f"linux-image-{release}"]
+
     def fill(root):
-        packages = _packages(series, release)
         common.progress(f"fetching kernel {release} ({version})")
-        if not apt.download([f"{name}={version}" for name in packages], root):
+        if not apt.download([f"{name}={its}" for name, its in packages.items()], root):
             raise common.RigError(f"cannot fetch {', '.join(packages)}")
         debs.unpack(root, root)
         _relocate_headers(root, release)
         subprocess.run(["depmod", "-b", root, release], check=True)
         (root / "manifest.json").write_text(
-            json.dumps({"release": release, "version": version, "packages": packages}))
+            json.dumps({"release": release, "version": version, "packages": list(packages)}))
 
     return cache.make(_directory(release, version), fill, 3072, "a kernel")
 
@@ -140,7 +151,7 @@ def prepare(newest_cached=False, series="6.12"):
             if not newest:
                 continue
             try:
-                return Kernel(_fetch(apt, series, *newest))
+                return Kernel(_fetch(apt, *newest))
             except common.RigError as error:
                 common.progress(str(error))
         root = _newest_cached(series)
