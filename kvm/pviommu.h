@@ -455,9 +455,11 @@ void pviommu_aperture_drop_all(struct pviommu_aperture *ap);
 void pviommu_aperture_stats(struct pviommu_aperture *ap,
 			    struct pviommu_aperture_stats *stats);
 
-/* sync.c */
+/* batch.c */
 int pviommu_batches_init(struct pviommu_batches *batches);
 void pviommu_batches_exit(struct pviommu_batches *batches);
+
+/* sync.c */
 s64 pviommu_sync(struct pviommu_aperture *ap, u64 first, u64 count, u64 flags);
 s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags);
 

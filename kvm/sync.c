@@ -42,8 +42,8 @@
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
-#include <linux/slab.h>
 
+#include "batch.h"
 #include "pviommu.h"
 #include "remove.h"
 #include "shadow.h"
@@ -62,25 +62,6 @@
  * So many leaves go in one call, and the guest has to call again.
  */
 #define MAX_LARGE_GONE	2
-
-/* Batches that are kept: more are of little use, since one stripe each is what they work in. */
-#define KEPT_BATCHES	PVIOMMU_STRIPES
-
-/**
- * struct sync_item - a window page on its way through a sync
- * @index: window page
- * @entry: ENTRY_MASK bits that the guest wants; 0 for nothing
- * @leaf: of the shadow; NULL where there is none, so nothing is mapped or wanted
- * @rc: why the entry that was read is refused; 0 if it is not
- * @stale: @entry is mapped already, but other memory is behind the frame now
- */
-struct sync_item {
-	u64 index;
-	u64 entry;
-	struct pviommu_shadow_leaf *leaf;
-	s32 rc;
-	bool stale;
-};
 
 /**
  * struct sync - what is known of a sync
@@ -103,131 +84,6 @@ struct sync {
 	struct page **pages;
 	struct scatterlist *sg;
 };
-
-/**
- * struct pviommu_sync_batch - scratch memory for one sync
- * @next: in pviommu_batches::spare
- * @items: see struct sync
- * @table: see struct sync
- * @pages: see struct sync
- * @ranges: SYNC_LIST's array as read
- * @sg: see struct sync
- */
-struct pviommu_sync_batch {
-	struct pviommu_sync_batch *next;
-	struct sync_item items[PVIOMMU_SYNC_MAX_PAGES];
-	__le64 table[LEAF_ENTRIES];
-	struct page *pages[PVIOMMU_SYNC_MAX_PAGES];
-	struct pviommu_range ranges[PVIOMMU_SYNC_MAX_RANGES];
-	struct scatterlist sg[PVIOMMU_DOMAIN_MAX_PAGES];
-};
-
-VISIBLE_IF_KUNIT struct pviommu_sync_batch *pviommu_sync_batch_alloc(void)
-{
-	struct pviommu_sync_batch *batch;
-
-	KUNIT_STATIC_STUB_REDIRECT(pviommu_sync_batch_alloc);
-	batch = kvzalloc(sizeof(*batch), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (batch)
-		sg_init_table(batch->sg, PVIOMMU_DOMAIN_MAX_PAGES);
-	return batch;
-}
-EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_batch_alloc);
-
-/**
- * pviommu_batches_init() - prepare an aperture's scratch memory
- * @batches: to be initialised
- *
- * With one batch, so that a sync needs no memory.
- *
- * Return: 0 or -ENOMEM.
- */
-int pviommu_batches_init(struct pviommu_batches *batches)
-{
-	spin_lock_init(&batches->lock);
-	init_waitqueue_head(&batches->wait);
-	batches->nr = 1;
-	batches->first = pviommu_sync_batch_alloc();
-	return batches->first ? 0 : -ENOMEM;
-}
-
-/**
- * pviommu_batches_exit() - undo pviommu_batches_init()
- * @batches: none of them in use
- */
-void pviommu_batches_exit(struct pviommu_batches *batches)
-{
-	struct pviommu_sync_batch *batch = batches->spare, *next;
-
-	kvfree(batches->first);
-	for (; batch; batch = next) {
-		next = batch->next;
-		kvfree(batch);
-	}
-}
-
-/* One that is not in use, or NULL. */
-static inline struct pviommu_sync_batch *
-take_batch(struct pviommu_batches *batches)
-{
-	struct pviommu_sync_batch *batch = xchg(&batches->first, NULL);
-
-	if (likely(batch))
-		return batch;
-	spin_lock(&batches->lock);
-	batch = batches->spare;
-	if (batch)
-		batches->spare = batch->next;
-	spin_unlock(&batches->lock);
-	return batch;
-}
-
-/* Other vCPUs have them all: one more, or else one of theirs. */
-static noinline struct pviommu_sync_batch *
-get_another_batch(struct pviommu_batches *batches)
-{
-	struct pviommu_sync_batch *batch = pviommu_sync_batch_alloc();
-
-	if (batch) {
-		spin_lock(&batches->lock);
-		batches->nr++;
-		spin_unlock(&batches->lock);
-		return batch;
-	}
-	wait_event(batches->wait, (batch = take_batch(batches)));
-	return batch;
-}
-
-/* Under no stripe's lock, since it may wait for who has one. */
-static inline struct pviommu_sync_batch *
-get_batch(struct pviommu_batches *batches)
-{
-	return take_batch(batches) ?: get_another_batch(batches);
-}
-
-static noinline void put_another_batch(struct pviommu_batches *batches,
-				       struct pviommu_sync_batch *batch)
-{
-	spin_lock(&batches->lock);
-	if (batches->nr > KEPT_BATCHES) {
-		batches->nr--;
-	} else {
-		batch->next = batches->spare;
-		batches->spare = batch;
-		batch = NULL;
-	}
-	spin_unlock(&batches->lock);
-	kvfree(batch);
-}
-
-static inline void put_batch(struct pviommu_batches *batches,
-			     struct pviommu_sync_batch *batch)
-{
-	if (unlikely(cmpxchg(&batches->first, NULL, batch)))
-		put_another_batch(batches, batch);
-	if (wq_has_sleeper(&batches->wait))
-		wake_up(&batches->wait);
-}
 
 static struct pviommu_shadow *shadow_of(const struct sync_item *item)
 {
@@ -965,7 +821,7 @@ static noinline s64 sync_range(struct pviommu_aperture *ap, u64 first, u64 count
 {
 	unsigned long stripes =
 		pviommu_stripes_of(first, min_t(u64, count, PVIOMMU_SYNC_MAX_PAGES));
-	struct pviommu_sync_batch *batch = get_batch(&ap->batches);
+	struct pviommu_sync_batch *batch = pviommu_batch_get(&ap->batches);
 	struct sync sync = sync_with(ap, stripes, batch);
 	s64 ret = PVIOMMU_RC_NOT_ENABLED;
 
@@ -974,7 +830,7 @@ static noinline s64 sync_range(struct pviommu_aperture *ap, u64 first, u64 count
 		ret = process(&sync);
 	}
 	sync_end(ap, stripes, ret);
-	put_batch(&ap->batches, batch);
+	pviommu_batch_put(&ap->batches, batch);
 	return ret;
 }
 
@@ -996,10 +852,10 @@ static noinline s64 unmap_range(struct pviommu_aperture *ap, u64 first,
 
 static noinline s64 unmap_many(struct pviommu_aperture *ap, u64 first, u64 count)
 {
-	struct pviommu_sync_batch *batch = get_batch(&ap->batches);
+	struct pviommu_sync_batch *batch = pviommu_batch_get(&ap->batches);
 	s64 ret = unmap_range(ap, first, count, batch->table);
 
-	put_batch(&ap->batches, batch);
+	pviommu_batch_put(&ap->batches, batch);
 	return ret;
 }
 
@@ -1088,7 +944,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 	    !IS_ALIGNED(gpa, sizeof(u64)))
 		return PVIOMMU_RC_BAD_ARG;
 
-	batch = get_batch(&ap->batches);
+	batch = pviommu_batch_get(&ap->batches);
 	if (kvm_read_guest(ap->vm->kvm, gpa, batch->ranges, len))
 		ret = pviommu_no_ram(ap->vm->kvm, gpa, len);
 	else
@@ -1102,7 +958,7 @@ s64 pviommu_sync_list(struct pviommu_aperture *ap, u64 gpa, u64 nr, u64 flags)
 	else if (!ret)
 		ret = sync_ranges(ap, stripes, batch, good, unmap);
 	sync_end(ap, stripes, ret);
-	put_batch(&ap->batches, batch);
+	pviommu_batch_put(&ap->batches, batch);
 	return ret;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_sync_list);
