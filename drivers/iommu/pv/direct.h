@@ -58,11 +58,17 @@ unsigned long pviommu_direct_evict(struct pviommu_direct *direct);
 void pviommu_direct_age(struct pviommu_direct *direct);
 #endif
 
+/* GPA of the leaf that a window page is in; 0 if there is none yet. */
+static inline u64 direct_leaf(const struct pviommu_direct *direct, u64 page)
+{
+	return le64_to_cpu(READ_ONCE(direct->directory[page /
+						       PVIOMMU_ENTRIES_PER_LEAF]));
+}
+
 /* NULL if there is no leaf yet. */
 static inline __le64 *direct_entry(const struct pviommu_direct *direct, u64 page)
 {
-	u64 gpa = le64_to_cpu(READ_ONCE(direct->directory[page /
-							  PVIOMMU_ENTRIES_PER_LEAF]));
+	u64 gpa = direct_leaf(direct, page);
 
 	return likely(gpa) ? (__le64 *)phys_to_virt(gpa) +
 			     page % PVIOMMU_ENTRIES_PER_LEAF : NULL;
@@ -108,6 +114,23 @@ static __always_inline bool direct_get_again(__le64 *entry)
 	return true;
 }
 
+/*
+ * One use less of a page that the host has, and then it may be idle. False if it has not, or
+ * there is none.
+ */
+static __always_inline bool direct_put_synced(__le64 *entry)
+{
+	u64 old = direct_load(entry);
+
+	do {
+		/* Both are there. */
+		if (unlikely((old & (DIRECT_SYNCED | PVIOMMU_ENTRY_USES)) <=
+			     DIRECT_SYNCED))
+			return false;
+	} while (unlikely(!direct_exchange(entry, &old, old - PVIOMMU_ENTRY_USE)));
+	return true;
+}
+
 /* One use less. False if there is none. */
 static __always_inline bool direct_put(__le64 *entry)
 {
@@ -123,6 +146,107 @@ static __always_inline bool direct_put(__le64 *entry)
 	return true;
 }
 
+/*
+ * Find the entry of the page that an address is in. False if it is in none of the window, or
+ * there is no leaf yet.
+ */
+static __always_inline bool direct_find(const struct pviommu_direct *direct,
+					u64 addr, __le64 **entry)
+{
+	u64 offset = addr - direct->first_iova;
+	u64 page = offset >> PVIOMMU_PAGE_SHIFT;
+	u64 leaf;
+
+	if (unlikely(offset >= direct->span))
+		return false;
+	leaf = direct_leaf(direct, page);
+	*entry = (__le64 *)phys_to_virt(leaf) + page % PVIOMMU_ENTRIES_PER_LEAF;
+	return likely(leaf);
+}
+
+/**
+ * pviommu_direct_map_again() - map what is in one page, if that is no more than one use more
+ * @direct: of the aperture
+ * @addr: physical address in the page
+ *
+ * Nearly all mappings are this, and it is as short as can be.
+ *
+ * Context: Any.
+ * Return: false if it is more: nothing was done.
+ */
+static __always_inline bool
+pviommu_direct_map_again(const struct pviommu_direct *direct, u64 addr)
+{
+	__le64 *entry;
+
+	return direct_find(direct, addr, &entry) && direct_get_again(entry);
+}
+
+/**
+ * pviommu_direct_unmap_one() - undo pviommu_direct_map_again(), if that is one use less
+ * @direct: of the aperture
+ * @addr: IOVA in the page
+ *
+ * Context: Any.
+ * Return: false if it is more, or not mapped where it is: nothing was done.
+ */
+static __always_inline bool
+pviommu_direct_unmap_one(const struct pviommu_direct *direct, u64 addr)
+{
+	__le64 *entry;
+
+	/* What is remapped is not SYNCED. */
+	return direct_find(direct, addr, &entry) && direct_put_synced(entry);
+}
+
+/* The same, if the next entry is in that leaf, too. Beyond the window it is never SYNCED. */
+static __always_inline bool
+direct_find_two(const struct pviommu_direct *direct, u64 addr, __le64 **entry)
+{
+	return direct_find(direct, addr, entry) && offset_in_page(*entry + 1);
+}
+
+/**
+ * pviommu_direct_map_two_again() - pviommu_direct_map_again() of two pages, side by side
+ * @direct: of the aperture
+ * @addr: physical address in the first one
+ *
+ * Context: Any.
+ * Return: false if it is more: nothing was done.
+ */
+static inline bool
+pviommu_direct_map_two_again(const struct pviommu_direct *direct, u64 addr)
+{
+	__le64 *entry;
+
+	if (!direct_find_two(direct, addr, &entry) ||
+	    !direct_get_again(entry))
+		return false;
+	if (likely(direct_get_again(entry + 1)))
+		return true;
+	direct_put(entry);
+	return false;
+}
+
+/**
+ * pviommu_direct_unmap_two() - pviommu_direct_unmap_one() of two pages, side by side
+ * @direct: of the aperture
+ * @addr: IOVA in the first one
+ *
+ * Context: Any.
+ * Return: pages that were unmapped. 0 if the first is more than one use less, 1 if the second is.
+ */
+static inline unsigned int
+pviommu_direct_unmap_two(const struct pviommu_direct *direct, u64 addr)
+{
+	__le64 *entry;
+
+	if (!direct_find_two(direct, addr, &entry) ||
+	    !direct_put_synced(entry))
+		return 0;
+	return likely(direct_put_synced(entry + 1)) ? 2 : 1;
+}
+
 /**
  * pviommu_direct_map() - map pages of RAM where they are
  * @direct: of the aperture
@@ -132,13 +256,9 @@ static __always_inline bool direct_put(__le64 *entry)
  * Context: Any.
  * Return: 0, or an error, and nothing is mapped: -ENOMEM if it may work later.
  */
-static __always_inline int pviommu_direct_map(struct pviommu_direct *direct,
-					      u64 first, u64 count)
+static inline int pviommu_direct_map(struct pviommu_direct *direct,
+				     u64 first, u64 count)
 {
-	__le64 *entry = direct_entry(direct, first);
-
-	if (likely(count <= 1 && entry && direct_get_again(entry)))
-		return 0;
 	return pviommu_direct_map_pages(direct, first, count ?: 1);
 }
 
@@ -154,8 +274,8 @@ static __always_inline int pviommu_direct_map(struct pviommu_direct *direct,
  * Return: 0; -ENOENT if the first is not mapped where it is, and then nothing was done;
  * -EINVAL if others were not mapped.
  */
-static __always_inline int pviommu_direct_unmap(struct pviommu_direct *direct,
-						u64 first, u64 count)
+static inline int pviommu_direct_unmap(struct pviommu_direct *direct,
+				       u64 first, u64 count)
 {
 	u64 gpa = direct->first_iova + (first << PVIOMMU_PAGE_SHIFT);
 	__le64 *entry = direct_entry(direct, first);
@@ -163,10 +283,7 @@ static __always_inline int pviommu_direct_unmap(struct pviommu_direct *direct,
 	if (unlikely(!entry ||
 		     (direct_load(entry) & PVIOMMU_ENTRY_GFN) != gpa))
 		return -ENOENT;
-	if (likely(count <= 1 ? direct_put(entry) :
-				pviommu_direct_unmap_pages(direct, first, count)))
-		return 0;
-	return -EINVAL;
+	return pviommu_direct_unmap_pages(direct, first, count ?: 1) ? 0 : -EINVAL;
 }
 
 #endif /* _PVIOMMU_DIRECT_H */

@@ -20,7 +20,7 @@
 static struct pviommu_mapper *mapper_of(struct device *dev)
 {
 	struct pviommu_aperture *aperture =
-		container_of(get_dma_ops(dev), struct pviommu_aperture, dma_ops);
+		container_of(dev->dma_ops, struct pviommu_aperture, dma_ops);
 
 	/* Pairs with pviommu_mapper_start(). */
 	return smp_load_acquire(&aperture->mapper);
@@ -30,6 +30,11 @@ static inline u64 nr_pages(u64 addr, size_t size)
 {
 	return (offset_in_page(addr) + size + PVIOMMU_PAGE_SIZE - 1) >>
 	       PVIOMMU_PAGE_SHIFT;
+}
+
+static inline bool in_one_page(u64 addr, size_t size)
+{
+	return size <= PVIOMMU_PAGE_SIZE - offset_in_page(addr);
 }
 
 /* Are @size bytes among the first @span of the window? @offset: from its first on. */
@@ -50,13 +55,13 @@ static inline u64 span_within(const struct pviommu_direct *direct, u64 limit)
  * What is not mapped where it is, since @ret: too many users, a hole, memory that cannot be
  * written, or out of reach.
  */
-static noinline dma_addr_t map_elsewhere(struct device *dev,
-					 struct pviommu_mapper *mapper,
-					 phys_addr_t paddr, size_t size,
+static noinline dma_addr_t map_elsewhere(struct device *dev, phys_addr_t paddr,
+					 size_t size,
 					 enum dma_data_direction dir, u64 limit,
 					 unsigned long attrs, int ret)
 {
 	unsigned long missing = nr_pages(paddr, size), evicted = 0;
+	struct pviommu_mapper *mapper = mapper_of(dev);
 	dma_addr_t addr = DMA_MAPPING_ERROR;
 
 	/* It may lack room in the budget, or other things for which room is of no use. */
@@ -75,40 +80,42 @@ static noinline dma_addr_t map_elsewhere(struct device *dev,
 	return addr;
 }
 
-/* @span: see span_within() */
-static __always_inline dma_addr_t
-map_phys(struct device *dev, struct pviommu_mapper *mapper, phys_addr_t paddr,
-	 size_t size, enum dma_data_direction dir, u64 limit, u64 span,
-	 unsigned long attrs)
+/* Whatever it is. @limit: see pviommu_dma_limit() */
+static noinline dma_addr_t map_phys(struct device *dev, phys_addr_t paddr,
+				    size_t size, enum dma_data_direction dir,
+				    u64 limit, unsigned long attrs)
 {
-	struct pviommu_direct *direct = mapper->direct;
-	u64 offset = paddr - direct->first_iova;
+	struct pviommu_mapper *mapper = mapper_of(dev);
+	struct pviommu_direct *direct;
 	int ret = -ERANGE;
+	u64 offset;
 
-	if (likely(in_window(offset, size, span)))
+	if (!mapper)
+		return DMA_MAPPING_ERROR;
+	direct = mapper->direct;
+	offset = paddr - direct->first_iova;
+	if (likely(in_window(offset, size, span_within(direct, limit))))
 		ret = pviommu_direct_map(direct, offset >> PVIOMMU_PAGE_SHIFT,
 					 nr_pages(paddr, size));
 	if (likely(!ret))
 		return paddr;
-	return map_elsewhere(dev, mapper, paddr, size, dir, limit, attrs, ret);
+	return map_elsewhere(dev, paddr, size, dir, limit, attrs, ret);
 }
 
-static noinline void unmap_elsewhere(struct device *dev,
-				     struct pviommu_mapper *mapper,
-				     dma_addr_t addr, size_t size, int ret)
+static noinline void unmap_elsewhere(struct device *dev, dma_addr_t addr,
+				     size_t size, int ret)
 {
 	if (ret == -ENOENT)
-		pviommu_mapper_unmap(mapper, addr, size);
+		pviommu_mapper_unmap(mapper_of(dev), addr, size);
 	else
 		dev_err_ratelimited(dev, "pviommu: its driver unmaps %pad, which is not mapped\n",
 				    &addr);
 }
 
-static __always_inline void unmap(struct device *dev,
-				  struct pviommu_mapper *mapper, dma_addr_t addr,
-				  size_t size)
+/* Whatever it is. */
+static noinline void unmap(struct device *dev, dma_addr_t addr, size_t size)
 {
-	struct pviommu_direct *direct = mapper->direct;
+	struct pviommu_direct *direct = mapper_of(dev)->direct;
 	u64 offset = addr - direct->first_iova;
 	int ret = -ERANGE;
 
@@ -116,7 +123,43 @@ static __always_inline void unmap(struct device *dev,
 		ret = pviommu_direct_unmap(direct, offset >> PVIOMMU_PAGE_SHIFT,
 					   nr_pages(addr, size));
 	if (unlikely(ret))
-		unmap_elsewhere(dev, mapper, addr, size, ret);
+		unmap_elsewhere(dev, addr, size, ret);
+}
+
+/* No if it is not obvious: buses with a limit are rare. */
+static inline bool reaches(const struct device *dev, u64 last)
+{
+	return last <= *dev->dma_mask && !dev->bus_dma_limit;
+}
+
+/* Network buffers often lie across two pages. */
+static noinline dma_addr_t map_pages(struct device *dev, phys_addr_t paddr,
+				     size_t size, enum dma_data_direction dir,
+				     unsigned long attrs)
+{
+	struct pviommu_mapper *mapper = mapper_of(dev);
+
+	if (likely(size <= PVIOMMU_PAGE_SIZE && mapper &&
+		   reaches(dev, paddr + size - 1) &&
+		   pviommu_direct_map_two_again(mapper->direct, paddr)))
+		return paddr;
+	return map_phys(dev, paddr, size, dir,
+			pviommu_dma_limit(dev, dma_get_mask(dev)), attrs);
+}
+
+static noinline void unmap_pages(struct device *dev, dma_addr_t addr, size_t size)
+{
+	unsigned int done = 0;
+
+	if (likely(size <= PVIOMMU_PAGE_SIZE))
+		done = pviommu_direct_unmap_two(mapper_of(dev)->direct, addr);
+	if (likely(done == 2))
+		return;
+	/* Whatever the second page is, this driver has not mapped it. */
+	if (done)
+		unmap_elsewhere(dev, addr, size, -EINVAL);
+	else
+		unmap(dev, addr, size);
 }
 
 static dma_addr_t direct_map_page(struct device *dev, struct page *page,
@@ -124,19 +167,25 @@ static dma_addr_t direct_map_page(struct device *dev, struct page *page,
 				  enum dma_data_direction dir,
 				  unsigned long attrs)
 {
+	phys_addr_t paddr = page_to_phys(page) + offset;
 	struct pviommu_mapper *mapper = mapper_of(dev);
-	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
 
-	if (!mapper)
-		return DMA_MAPPING_ERROR;
-	return map_phys(dev, mapper, page_to_phys(page) + offset, size, dir,
-			limit, span_within(mapper->direct, limit), attrs);
+	if (unlikely(!in_one_page(paddr, size)))
+		return map_pages(dev, paddr, size, dir, attrs);
+	if (likely(mapper && reaches(dev, paddr + size - 1) &&
+		   pviommu_direct_map_again(mapper->direct, paddr)))
+		return paddr;
+	return map_phys(dev, paddr, size, dir,
+			pviommu_dma_limit(dev, dma_get_mask(dev)), attrs);
 }
 
 static void direct_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
 			      enum dma_data_direction dir, unsigned long attrs)
 {
-	unmap(dev, mapper_of(dev), addr, size);
+	if (unlikely(!in_one_page(addr, size)))
+		unmap_pages(dev, addr, size);
+	else if (unlikely(!pviommu_direct_unmap_one(mapper_of(dev)->direct, addr)))
+		unmap(dev, addr, size);
 }
 
 static void direct_unmap_sg(struct device *dev, struct scatterlist *sgl,
@@ -144,34 +193,48 @@ static void direct_unmap_sg(struct device *dev, struct scatterlist *sgl,
 			    unsigned long attrs)
 {
 	struct pviommu_mapper *mapper = mapper_of(dev);
+	const struct pviommu_direct *direct;
 	struct scatterlist *sg;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i)
-		unmap(dev, mapper, sg_dma_address(sg), sg_dma_len(sg));
+	if (!mapper)
+		return;
+	direct = mapper->direct;
+	for_each_sg(sgl, sg, nents, i) {
+		dma_addr_t addr = sg_dma_address(sg);
+
+		if (unlikely(!in_one_page(addr, sg_dma_len(sg)) ||
+			     !pviommu_direct_unmap_one(direct, addr)))
+			unmap(dev, addr, sg_dma_len(sg));
+	}
 }
 
 static int direct_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 			 enum dma_data_direction dir, unsigned long attrs)
 {
-	struct pviommu_mapper *mapper = mapper_of(dev);
 	u64 limit = pviommu_dma_limit(dev, dma_get_mask(dev));
+	struct pviommu_mapper *mapper = mapper_of(dev);
+	const struct pviommu_direct *direct;
 	struct scatterlist *sg;
-	u64 span;
 	int i;
 
 	if (!mapper)
 		return -EIO;
-	span = span_within(mapper->direct, limit);
+	direct = mapper->direct;
 	for_each_sg(sgl, sg, nents, i) {
+		phys_addr_t paddr = sg_phys(sg);
+
 		if (is_pci_p2pdma_page(sg_page(sg))) {
 			direct_unmap_sg(dev, sgl, i, dir, attrs);
 			return -EREMOTEIO;
 		}
-		sg_dma_address(sg) = map_phys(dev, mapper, sg_phys(sg),
-					      sg->length, dir, limit, span,
-					      attrs);
-		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
+		sg_dma_address(sg) = paddr;
+		if (unlikely(!in_one_page(paddr, sg->length) ||
+			     paddr + sg->length - 1 > limit ||
+			     !pviommu_direct_map_again(direct, paddr)))
+			sg_dma_address(sg) = map_phys(dev, paddr, sg->length,
+						      dir, limit, attrs);
+		if (unlikely(sg_dma_address(sg) == DMA_MAPPING_ERROR)) {
 			direct_unmap_sg(dev, sgl, i, dir, attrs);
 			return -ENOMEM;
 		}
@@ -183,19 +246,15 @@ static int direct_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 static void *direct_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 			  gfp_t gfp, unsigned long attrs)
 {
-	struct pviommu_mapper *mapper = mapper_of(dev);
-	u64 limit = pviommu_dma_limit(dev, dev->coherent_dma_mask);
 	void *memory;
 
-	if (!mapper)
-		return NULL;
 	gfp &= ~(__GFP_DMA | __GFP_DMA32 | __GFP_HIGHMEM | __GFP_COMP);
 	memory = alloc_pages_exact(size, gfp | __GFP_ZERO);
 	if (!memory)
 		return NULL;
-	*addr = map_phys(dev, mapper, virt_to_phys(memory), PAGE_ALIGN(size),
-			 DMA_BIDIRECTIONAL, limit,
-			 span_within(mapper->direct, limit),
+	*addr = map_phys(dev, virt_to_phys(memory), PAGE_ALIGN(size),
+			 DMA_BIDIRECTIONAL,
+			 pviommu_dma_limit(dev, dev->coherent_dma_mask),
 			 gfp & __GFP_NOWARN ? DMA_ATTR_NO_WARN : attrs);
 	if (*addr != DMA_MAPPING_ERROR)
 		return memory;
@@ -206,7 +265,7 @@ static void *direct_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 static void direct_free(struct device *dev, size_t size, void *memory,
 			dma_addr_t addr, unsigned long attrs)
 {
-	unmap(dev, mapper_of(dev), addr, PAGE_ALIGN(size));
+	unmap(dev, addr, PAGE_ALIGN(size));
 	free_pages_exact(memory, size);
 }
 

@@ -120,11 +120,11 @@ static void unmap_wrongly(struct ops_test *t, dma_addr_t addr, size_t size)
 	get_dma_ops(t->dev)->unmap_page(t->dev, addr, size, DMA_BIDIRECTIONAL, 0);
 }
 
-/* The first page; past the same checks, which count how often it is. */
-static dma_addr_t map_once_more(struct ops_test *t)
+/* Of one page; past the same checks, which count how often it is, and who unmaps it. */
+static dma_addr_t map_unchecked(struct ops_test *t, size_t offset, size_t size)
 {
-	return get_dma_ops(t->dev)->map_page(t->dev, virt_to_page(t->buffer), 0,
-					     1, DMA_BIDIRECTIONAL,
+	return get_dma_ops(t->dev)->map_page(t->dev, virt_to_page(t->buffer),
+					     offset, size, DMA_BIDIRECTIONAL,
 					     DMA_ATTR_NO_WARN);
 }
 
@@ -160,6 +160,68 @@ static void ops_streaming(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_mapped(test), 3);
 }
 
+static u64 uses(struct kunit *test, u64 page)
+{
+	return (entry(test, page) & PVIOMMU_ENTRY_USES) / PVIOMMU_ENTRY_USE;
+}
+
+/* As network buffers often are. */
+static void ops_two_pages(struct kunit *test)
+{
+	struct ops_test *t = start_here(test);
+	struct fake_host *host = fixture_host(test);
+	dma_addr_t addr;
+
+	/* The host has the first, not the second. */
+	unmap(t, map(t, 0, 1), 1);
+	fake_host_expect(test, host, "map:0[0+1]=1");
+	addr = map(t, 0xf00, 0x200);
+	KUNIT_EXPECT_EQ(test, addr, t->base + 0xf00);
+	fake_host_expect(test, host, "map:0[1+1]=1");
+	KUNIT_EXPECT_EQ(test, map(t, 0xfff, 0x1000), t->base + 0xfff);
+	KUNIT_EXPECT_EQ(test, uses(test, 0), 2);
+	KUNIT_EXPECT_EQ(test, uses(test, 1), 2);
+	unmap(t, addr, 0x200);
+	unmap(t, t->base + 0xfff, 0x1000);
+	KUNIT_EXPECT_EQ(test, uses(test, 0), 0);
+	KUNIT_EXPECT_EQ(test, uses(test, 1), 0);
+	fake_host_expect(test, host, "");
+
+	/* Only the first is mapped. */
+	KUNIT_ASSERT_EQ(test, map_unchecked(t, 0xf00, 1), t->base + 0xf00);
+	unmap_wrongly(t, t->base + 0xf00, 0x200);
+	KUNIT_EXPECT_EQ(test, uses(test, 0), 0);
+	KUNIT_EXPECT_EQ(test, uses(test, 1), 0);
+	/* The window ends between them. */
+	KUNIT_EXPECT_EQ(test, map(t, ELEMENTS * PAGE_SIZE - 1, 1),
+			t->base + ELEMENTS * PAGE_SIZE - 1);
+	KUNIT_EXPECT_EQ(test, map(t, ELEMENTS * PAGE_SIZE - 1, 2),
+			DMA_MAPPING_ERROR);
+	KUNIT_EXPECT_EQ(test, uses(test, ELEMENTS - 1), 1);
+	unmap(t, t->base + ELEMENTS * PAGE_SIZE - 1, 1);
+}
+
+/* The first is the last of a leaf. */
+static void ops_two_leaves(struct kunit *test)
+{
+	const u64 first = PVIOMMU_ENTRIES_PER_LEAF - 1;
+	struct ops_test *t = the_test(test);
+	dma_addr_t addr;
+	int i;
+
+	start(test, virt_to_phys(t->buffer) - first * PAGE_SIZE,
+	      first + ELEMENTS);
+	for (i = 0; i < 2; i++) {
+		addr = map(t, 0xf00, 0x200);
+		KUNIT_EXPECT_EQ(test, addr, virt_to_phys(t->buffer) + 0xf00);
+		KUNIT_EXPECT_EQ(test, uses(test, first), 1);
+		KUNIT_EXPECT_EQ(test, uses(test, first + 1), 1);
+		unmap(t, addr, 0x200);
+		KUNIT_EXPECT_EQ(test, uses(test, first), 0);
+		KUNIT_EXPECT_EQ(test, uses(test, first + 1), 0);
+	}
+}
+
 static void fill_table(struct kunit *test, struct sg_table *table)
 {
 	struct ops_test *t = the_test(test);
@@ -169,6 +231,51 @@ static void fill_table(struct kunit *test, struct sg_table *table)
 	KUNIT_ASSERT_EQ(test, sg_alloc_table(table, ELEMENTS, GFP_KERNEL), 0);
 	for_each_sgtable_sg(table, sg, i)
 		sg_set_buf(sg, t->buffer + i * PAGE_SIZE, PAGE_SIZE - i);
+}
+
+/* How many elements of a list of one can be mapped; it does not stay mapped. */
+static int map_list(struct ops_test *t, size_t offset, size_t size)
+{
+	struct scatterlist sg;
+	int ret;
+
+	sg_init_one(&sg, t->buffer + offset, size);
+	ret = dma_map_sg_attrs(t->dev, &sg, 1, DMA_TO_DEVICE, DMA_ATTR_NO_WARN);
+	if (ret)
+		dma_unmap_sg(t->dev, &sg, 1, DMA_TO_DEVICE);
+	return ret;
+}
+
+/*
+ * What the host has already counts for nothing with a device that does not reach it. Each failure
+ * has pages evicted, in vain: so what has to fail follows what maps them again.
+ */
+static void check_reach(struct kunit *test)
+{
+	struct ops_test *t = the_test(test);
+
+	KUNIT_EXPECT_EQ(test, map(t, 0xfff, 0x800), t->base + 0xfff);
+	KUNIT_EXPECT_EQ(test, map(t, 0x1000, 0x801), DMA_MAPPING_ERROR);
+	KUNIT_EXPECT_EQ(test, map(t, 0xfff, 0x802), DMA_MAPPING_ERROR);
+	unmap(t, t->base + 0xfff, 0x800);
+	KUNIT_EXPECT_EQ(test, map_list(t, 0x1000, 0x800), 1);
+	KUNIT_EXPECT_EQ(test, map_list(t, 0x1000, 0x801), 0);
+	KUNIT_EXPECT_EQ(test, uses(test, 0), 0);
+	KUNIT_EXPECT_EQ(test, uses(test, 1), 0);
+}
+
+static void ops_reach(struct kunit *test)
+{
+	struct ops_test *t = start_here(test);
+
+	unmap(t, map(t, 0, 2 * PAGE_SIZE), 2 * PAGE_SIZE);
+	t->device->pdev.dma_mask = t->base + 0x17ff;
+	check_reach(test);
+	t->device->pdev.dma_mask = DMA_BIT_MASK(64);
+	t->dev->bus_dma_limit = t->base + 0x17ff;
+	check_reach(test);
+	t->dev->bus_dma_limit = 0;
+	KUNIT_EXPECT_EQ(test, map_list(t, 0x1000, 0x801), 1);
 }
 
 static void ops_scatterlist(struct kunit *test)
@@ -282,8 +389,8 @@ static void ops_many_users(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < most; i++)
-		KUNIT_ASSERT_EQ(test, map_once_more(t), t->base);
-	KUNIT_EXPECT_EQ(test, map_once_more(t), DMA_MAPPING_ERROR);
+		KUNIT_ASSERT_EQ(test, map_unchecked(t, 0, 1), t->base);
+	KUNIT_EXPECT_EQ(test, map_unchecked(t, 0, 1), DMA_MAPPING_ERROR);
 	for (i = 0; i < most; i++)
 		unmap_wrongly(t, t->base, 1);
 	KUNIT_EXPECT_EQ(test, map(t, 0, 1), t->base);
@@ -331,6 +438,9 @@ static void ops_untrusted(struct kunit *test)
 
 static struct kunit_case ops_cases[] = {
 	KUNIT_CASE(ops_streaming),
+	KUNIT_CASE(ops_two_pages),
+	KUNIT_CASE(ops_two_leaves),
+	KUNIT_CASE(ops_reach),
 	KUNIT_CASE(ops_scatterlist),
 	KUNIT_CASE(ops_scatterlist_refused),
 	KUNIT_CASE(ops_coherent),
