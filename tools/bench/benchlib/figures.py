@@ -11,6 +11,7 @@ own_exits            what the guest asks host or VMM for: hypercalls, and access
 hypercalls           those that KVM saw, whoever answered them
 mmio_exits, io_exits, halt_exits, irq_exits    kinds of exits
 syncs, flushes, mapped, map_calls, unmapped, unmap_calls    of the host module, if it is used
+mean_syncs           mean of the rounds, where the others are medians
 flushes_allowed      one for 250 mappings or 100 a second, whichever is more, and one for the
                      measurement
 instructions         of the whole emulated machine meanwhile, in which nothing else works: the
@@ -19,12 +20,17 @@ instructions         of the whole emulated machine meanwhile, in which nothing e
                      the slower the machine is just then
 instruction_ratio    to plain's. Neither is given unless two rounds agree
 instruction_spread   (second fewest - fewest) / fewest
+equal_ratio          instructions to plain's, if both had taken as long: clocks tick by time, in the
+                     host and in the guest, so the more a round takes the more instructions it has,
+                     and all rounds together tell how many. Of three rounds or more
+equal_error          standard error of that
 cpu_ns               what the threads of the VMM ran for
 ns                   time, in each round
 time_ratio           median of what each round took to the same round of plain; _min, _max
 guest_cpu_ns         for which the guest's processor was not idle; median
 """
 
+import math
 import statistics
 
 from . import modes as m
@@ -55,6 +61,25 @@ def ratios(values, base):
     return [value / other for value, other in zip(values, base) if other]
 
 
+def at_equal_time(row, base):
+    """(instructions to @base's, standard error), both at the mean time of all rounds; None if there
+    are too few: see equal_ratio above. Least squares, with one slope for both."""
+    times, counts = ([data["ns"] for data in (row, base)],
+                     [data["instructions"] for data in (row, base)])
+    sizes = [len(values) for values in counts]
+    if min(sizes) < 3 or [len(values) for values in times] != sizes:
+        return None
+    middle = [[statistics.fmean(values) for values in both] for both in (times, counts)]
+    apart = [[value - mean for values, mean in zip(both, means) for value in values]
+             for both, means in zip((times, counts), middle)]
+    slope = statistics.linear_regression(*apart, proportional=True).slope if any(apart[0]) else 0
+    time = statistics.fmean(times[0] + times[1])
+    levels = [count - slope * (at - time) for at, count in zip(*middle)]
+    rest = sum((count - slope * at) ** 2 for at, count in zip(*apart)) / (sum(sizes) - 3)
+    error = math.sqrt(rest * sum(1 / size for size in sizes))
+    return levels[0] / levels[1], error / levels[1]
+
+
 def each(counts, name, ops):
     """Of one operation, median over the rounds that were counted; None if it was not."""
     found = median([count[name] for count in counts if name in count])
@@ -67,6 +92,8 @@ def _counts(row):
     own = [found[name] for name in ("hypercalls", "mmio_exits", "io_exits")]
     found["own_exits"] = None if None in own else _rounded(sum(own))
     found["cpu_ns"] = _rounded(each(row["counts"], "cpu_ns", row["ops"]), 0)
+    syncs = [count["syncs"] for count in row["counts"] if "syncs" in count]
+    found["mean_syncs"] = _rounded(statistics.fmean(syncs) / row["ops"], 5) if syncs else None
     found["flushes_allowed"] = _flushes_allowed(row, found)
     return {"ops": row["ops"], **found}
 
@@ -92,11 +119,14 @@ def _instructions(row):
 def _row(row, plain):
     times = ratios(row["ns"], plain["ns"])
     instructions, of_plain = _instructions(row), _instructions(plain)
+    equal = at_equal_time(row, plain) or (None, None)
     return _counts(row) | {
         "instructions": _rounded(instructions, 0),
         "instruction_ratio": _rounded(instructions / of_plain) if instructions and of_plain
         else None,
         "instruction_spread": _rounded(spread(row["instructions"])),
+        "equal_ratio": _rounded(equal[0], 4),
+        "equal_error": _rounded(equal[1], 4),
         "ns": row["ns"],
         "time_ratio": _rounded(median(times)),
         "time_ratio_min": _rounded(min(times, default=None)),

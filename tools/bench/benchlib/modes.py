@@ -15,6 +15,7 @@ class Mode:
         apart
     @bounces: does DMA in the guest go through memory that is set aside for it?
     @budget: pages of it that may be pinned, if rows have to show that it is kept to
+    @settles: does what it maps stay, so that in the end nothing is mapped any more?
     """
     name: str
     behind: bool = False
@@ -25,6 +26,7 @@ class Mode:
     group: str | None = "none"
     bounces: bool = False
     budget: int | None = None
+    settles: bool = False
 
     @property
     def driver_mode(self):
@@ -53,7 +55,8 @@ MODES = (
          group=None),
     Mode("hybrid", behind=True, cmdline="iommu.strict=0", driver="pviommu mode=hybrid",
          group=None),
-    Mode("direct", behind=True, options="--direct --budget 512M", driver=DIRECT, group=None),
+    Mode("direct", behind=True, options="--direct --budget 512M", driver=DIRECT, group=None,
+         settles=True),
     Mode("direct-tight", behind=True, options=f"--direct --budget {TIGHT_PAGES}p",
          driver=DIRECT, group=None, budget=TIGHT_PAGES),
     Mode("virtio-iommu", cmdline="iommu.strict=0", driver="load virtio-iommu",
@@ -73,7 +76,8 @@ def table(modes):
     """The file that l1/bench.sh reads."""
     return "".join(
         "|".join([mode.name, "yes" if mode.behind else "no", mode.options, mode.cmdline,
-                  mode.driver, mode.arguments]) + "\n" for mode in modes)
+                  mode.driver, mode.arguments, "yes" if mode.settles else "no"]) + "\n"
+        for mode in modes)
 
 
 def choose(names):

@@ -69,6 +69,9 @@ def _tell(part, line):
             common.progress(f"{part.name}: starting guest {name}")
         case ["row", name, row, what, number] if name == m.PLAIN:
             common.progress(f"{part.name}: {what} {number}: {row}")
+        case ["settling", name, number, mapped, given]:
+            common.progress(f"{part.name}: pass {number} of {name}: {mapped} pages mapped for "
+                            f"the device, {given} for the guest")
         case ["lost", name]:
             common.progress(f"{part.name}: the emulator has lost guest {name}; started again")
         case ["failure", *words]:

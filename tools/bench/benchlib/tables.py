@@ -13,6 +13,7 @@ TITLES = {
     "hypercalls": "hypercalls per operation",
     "instructions": "thousands of instructions per operation",
     "instruction_ratio": "instructions, to plain VFIO",
+    "equal_ratio": "instructions, to plain VFIO, if that took as long: with standard error",
     "time_ratio": "time, to plain VFIO: median (smallest - largest) of the rounds",
 }
 
@@ -41,6 +42,8 @@ def _cell(values, name):
     if name == "time_ratio" and values.get(name) is not None:
         return "{} ({}-{})".format(*(number(values[key]) for key in
                                      (name, "time_ratio_min", "time_ratio_max")))
+    if name == "equal_ratio" and values.get(name) is not None:
+        return f"{values[name]:.3f} +- {values['equal_error']:.3f}"
     return number(values.get(name))
 
 
@@ -58,7 +61,7 @@ def host(iommu, modes):
           + ", ".join(sorted({row.unit for row in r.ROWS}))
     names = list(next(iter(modes.values()))["rows"])
     for name, title in TITLES.items():
-        width = CELL + 5 if name == "time_ratio" else CELL
+        width = CELL + 5 if name in ("time_ratio", "equal_ratio") else CELL
         yield from _lines(title, names, modes,
                           lambda mode, row, name=name: _cell(modes[mode]["rows"][row], name),
                           width)

@@ -33,6 +33,9 @@ SILENCE=$(option silence)
 # Longer than a mapping stays that is not needed any more.
 REST_SECONDS=1
 
+# How often a guest does all rows, to be as it is when it has done them for long.
+MOST_WARMING=8
+
 # now_ms: milliseconds since the host was started, in $now_ms. Forks nothing.
 now_ms() {
 	read -r now_ms _ </proc/uptime
@@ -76,7 +79,7 @@ counters() {
 				sum["cpu_ns"] = cpu; sum["user_exits"] = users
 				for (name in sum) printf "%s %.0f ", name, sum[name]
 			}' \
-			exits hypercalls mmio_exits io_exits halt_exits irq_exits insn_emulation \
+			exits hypercalls mmio_exits io_exits halt_exits irq_exits insn_emulation pf_fixed \
 			/proc/"$guest_pid"/task/*/schedstat \
 			$TRACING/events/kvm/kvm_userspace_exit/hist \
 			$apertures
@@ -269,7 +272,7 @@ bring_up() {
 	# shellcheck disable=SC2034,SC2046,SC2086
 	{
 		number=$(grep -n "^$1|" /run/rig/modes | cut -d : -f 1)
-		IFS='|' read -r name behind options cmdline driver arguments <<-EOF
+		IFS='|' read -r name behind options cmdline driver arguments _ <<-EOF
 			$(sed -n "${number}p" /run/rig/modes)
 		EOF
 		nvme=$(nth "$number" $NVMES) net=$(nth "$number" $NETS)
@@ -282,11 +285,13 @@ bring_up() {
 	done
 }
 
-# each_row COMMAND [ARGUMENT...]: for each row and each guest, with the row in $row, $step
-# and $amount. What was begun with a guest that is lost is done again.
+# each_row GUESTS COMMAND [ARGUMENT...]: for each row and each of these guests, with the row in
+# $row, $step and $amount. What was begun with a guest that is lost is done again.
 each_row() {
+	those=$1
+	shift
 	while IFS='|' read -r row step amount; do
-		for guest in $guests; do
+		for guest in $those; do
 			guest_select "$guest"
 			while ! "$@" </dev/null; do
 				lost
@@ -318,6 +323,23 @@ time_row() {
 	do_row
 }
 
+# Pages that KVM has given to the guest: those of plain VFIO are all there from the beginning.
+pages_given() {
+	cat /sys/kernel/debug/kvm/"$guest_pid"-*/pf_fixed
+}
+
+# settle GUEST: mode direct maps pages as long as it finds some that it has not used yet.
+settle() {
+	for pass in $(seq $MOST_WARMING); do
+		guest_select "$1"
+		mapped=$(stat_of mapped) given=$(pages_given)
+		each_row "$1" warm_row
+		guest_select "$1"
+		result "settling $1 $pass $(($(stat_of mapped) - mapped)) $(($(pages_given) - given))"
+		! stat_is mapped "$mapped" || break
+	done
+}
+
 losses=0
 watcher=
 load_pviommu
@@ -336,15 +358,19 @@ for guest in $guests; do
 	bring_up "$guest"
 done
 
-each_row warm_row
+each_row "$guests" warm_row
+settling=$(awk -F '|' '$7 == "yes" { print $1 }' /run/rig/modes)
+for guest in $settling; do
+	settle "$guest"
+done
 for round in $(seq "$(option counts)"); do
-	each_row count_row "$round"
+	each_row "$guests" count_row "$round"
 done
 trace_end
 
 [ "$(option turns)" = no ] || turn_begin
 for round in $(seq "$(option rounds)"); do
-	each_row time_row "$round"
+	each_row "$guests" time_row "$round"
 done
 [ "$(option turns)" = no ] || turn_end
 

@@ -6,7 +6,9 @@
  *   diskio fill DISK OFFSET LENGTH SEED      with 64-bit words, see fill_block()
  *   diskio check DISK OFFSET LENGTH SEED     whether that is what is there
  *   diskio time DISK BLOCK COUNT             prints the nanoseconds of COUNT reads
- *   diskio spread DISK LENGTH MEMORY         reads so much, again and again, to so much memory
+ *   diskio spread DISK LENGTH MEMORY [CACHED]    reads so much, again and again, to so much
+ *                                            memory; then, while it has that, as much by way of
+ *                                            the page cache, to what nobody else has
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -120,7 +122,20 @@ static void measure(int disk, size_t block, unsigned long count)
 	printf("%lu\n", now() - start);
 }
 
-static void spread(int disk, unsigned long length, unsigned long memory)
+static void read_cached(const char *path, unsigned long length)
+{
+	char *data = buffer(BLOCK);
+	int disk = open(path, O_RDONLY);
+
+	if (disk < 0)
+		err(1, "%s", path);
+	for (unsigned long at = 0; at < length; at += BLOCK)
+		read_at(disk, data, length - at < BLOCK ? length - at : BLOCK, at);
+	close(disk);
+}
+
+static void spread(int disk, unsigned long length, unsigned long memory, const char *path,
+		   unsigned long cached)
 {
 	char *data = buffer(memory);
 
@@ -129,6 +144,7 @@ static void spread(int disk, unsigned long length, unsigned long memory)
 
 		read_at(disk, data + at, size, at % length);
 	}
+	read_cached(path, cached);
 }
 
 int main(int argc, char **argv)
@@ -148,7 +164,8 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "check") && argc == 6)
 		check(disk, parse(argv[3]), parse(argv[4]), parse(argv[5]));
 	else if (!strcmp(argv[1], "spread"))
-		spread(disk, parse(argv[3]), parse(argv[4]));
+		spread(disk, parse(argv[3]), parse(argv[4]), argv[2],
+		       argc == 6 ? parse(argv[5]) : 0);
 	else if (!strcmp(argv[1], "time"))
 		measure(disk, parse(argv[3]), parse(argv[4]));
 	else

@@ -66,11 +66,11 @@ step_fio_cached() {
 		--offset=0 --size=112M
 }
 
-# step_fill_memory LENGTH: reads the beginning of the disk again and again, to most of the
+# step_fill_memory LENGTH: reads the beginning of the disk again and again, to all of the
 # memory that nobody has.
 step_fill_memory() {
 	kib=$(awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo)
-	must /rig/diskio spread "$disk" "$1" $(((kib / 1024 - 48) << 20))
+	must /rig/diskio spread "$disk" "$1" $(((kib / 1024 - 16) << 20)) "$1"
 }
 
 # What fio writes it reads back right.
