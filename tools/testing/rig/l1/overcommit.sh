@@ -38,23 +38,22 @@ vmstat() {
 	awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
 }
 
-meminfo() {
-	awk -v name="$1:" '$1 == name { print $2 }' /proc/meminfo
-}
-
 # sum_of NAME: a counter of all apertures.
 sum_of() {
 	cat "$DEBUGFS"/vm-*/aperture-* 2>/dev/null |
 		awk -v name="$1" '$1 == name { sum += $2 } END { print sum + 0 }'
 }
 
-# watch FILE: appends "SECONDS FREE-KIB SWAPPED-KIB PINNED-PAGES RECLAIMED-PAGES" each second.
+# watch FILE: appends "SECONDS FREE-KIB SWAPPED-KIB PINNED-PAGES RECLAIMED-PAGES", some times a
+# second.
 watch() {
 	while :; do
-		read -r now _ </proc/uptime
-		echo "$now $(meminfo MemFree) $(($(meminfo SwapTotal) - $(meminfo SwapFree)))" \
-			"$(sum_of pinned) $(sum_of reclaimed)"
-		sleep 1
+		cat /proc/uptime /proc/meminfo "$DEBUGFS"/vm-*/aperture-* 2>/dev/null | awk '
+			NR == 1 { now = $1 }
+			{ sum[$1] += $2 }
+			END { print now, sum["MemFree:"] + 0, sum["SwapTotal:"] - sum["SwapFree:"],
+				    sum["pinned"] + 0, sum["reclaimed"] + 0 }'
+		sleep 0.2
 	done >"$1"
 }
 

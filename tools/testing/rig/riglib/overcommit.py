@@ -2,6 +2,7 @@
 """The demonstration of overcommitted memory: guests with passthrough devices that have more
 memory than their host. Writes out/overcommit.json and a plot for each IOMMU."""
 
+import itertools
 import json
 import subprocess
 import textwrap
@@ -45,9 +46,20 @@ def _timeline(spec):
     path = spec.share / "log" / "memory"
     lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
     rows = [[float(word) for word in words] for words in lines if len(words) == 5]
-    return [[round(seconds - rows[0][0], 1), round(free / 1024, 1), round(swapped / 1024, 1),
+    return [[round(seconds - rows[0][0], 2), round(free / 1024, 1), round(swapped / 1024, 1),
              round(pinned / 256, 1), round(taken / 256, 1)]
             for seconds, free, swapped, pinned, taken in rows]
+
+
+def _taken_within(timeline, idle_mib):
+    """Seconds from the last look at which nothing had been taken back to the first at which nine
+    tenths of @idle_mib had, or None."""
+    if idle_mib is None:
+        return None
+    before = itertools.takewhile(lambda row: not row[4], timeline)
+    since = max((row[0] for row in before), default=None)
+    until = min((row[0] for row in timeline if row[4] >= 0.9 * idle_mib), default=None)
+    return None if None in (since, until) else round(until - since, 2)
 
 
 def _number(outcome, name, index=0):
@@ -56,10 +68,12 @@ def _number(outcome, name, index=0):
 
 
 def _summary(spec, outcome):
+    timeline = _timeline(spec)
+    idle = _number(outcome, "touched")
     return {
         "iommu": spec.iommu,
         "plain_started": sum(state == "up" for _, state in outcome.values("plain")),
-        "pinned_idle_pages": _number(outcome, "touched"),
+        "pinned_idle_pages": idle,
         "pinned_peak_pages": _number(outcome, "peak"),
         "swapped_out_kib": _number(outcome, "swapped"),
         "swapped_in_kib": _number(outcome, "swapped", 1),
@@ -67,13 +81,15 @@ def _summary(spec, outcome):
         "reclaimed_pages": _number(outcome, "reclaimed", 1),
         "checks": dict(features.checks(outcome.results)),
         "failures": outcome.failures,
-        "timeline": _timeline(spec),
+        "taken_within_seconds": _taken_within(timeline, None if idle is None else idle / 256),
+        "timeline": timeline,
     }
 
 
 ROWS = (
     ("guests under plain VFIO, of 3", "plain_started", 1, ""),
     ("pinned and idle before", "pinned_idle_pages", 256, "MiB"),
+    ("nine tenths taken back within", "taken_within_seconds", 1, "s"),
     ("pinned, sum of peaks", "pinned_peak_pages", 256, "MiB"),
     ("taken back, times", "reclaims", 1, ""),
     ("taken back", "reclaimed_pages", 256, "MiB"),
@@ -82,12 +98,18 @@ ROWS = (
 )
 
 
+def _cell(value, unit, name):
+    if value is None:
+        return "-"
+    return f"{value / unit:.0f} {name}" if unit > 1 or isinstance(value, int) else f"{value} {name}"
+
+
 def _print(summaries):
     print()
     print(f"{'':32}" + "".join(f"{summary['iommu']:>18}" for summary in summaries))
     for label, field, unit, name in ROWS:
         cells = (summary[field] for summary in summaries)
-        print(f"{label:32}" + "".join(f"{'-' if cell is None else f'{cell / unit:.0f} {name}':>18}"
+        print(f"{label:32}" + "".join(f"{_cell(cell, unit, name):>18}"
                                       for cell in cells))
     for name in dict.fromkeys(name for summary in summaries for name in summary["checks"]):
         cells = (summary["checks"].get(name) for summary in summaries)
