@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,8 +51,57 @@ struct pviommu_host_device host_device(const char *bdf)
 	};
 }
 
-/* Pages pinned in the whole machine. */
-long pins_now(void)
+bool direct_tables(void)
+{
+	return getenv("PVIOMMU_TEST_DIRECT");
+}
+
+long pinned_with(unsigned int leaves)
+{
+	return direct_tables() ? leaves : 0;
+}
+
+void choose_tables(void)
+{
+	unsetenv("PVIOMMU_TEST_DIRECT");
+}
+
+/* How many leaves an aperture has that are pinned. */
+static long pinned_leaves(const char *path)
+{
+	char line[128], name[64];
+	long value, leaves = 0, direct = 0;
+	FILE *file = fopen(path, "r");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%63s %ld", name, &value) != 2)
+			continue;
+		if (!strcmp(name, "shadow_leaves"))
+			leaves = value;
+		else if (!strcmp(name, "direct"))
+			direct = value;
+	}
+	if (file)
+		fclose(file);
+	return direct ? leaves : 0;
+}
+
+/* The same of all apertures there are. */
+static long all_pinned_leaves(void)
+{
+	long leaves = 0;
+	glob_t found;
+	size_t i;
+
+	if (glob("/sys/kernel/debug/pviommu/vm-*/aperture-*", 0, NULL, &found))
+		return 0;
+	for (i = 0; i < found.gl_pathc; i++)
+		leaves += pinned_leaves(found.gl_pathv[i]);
+	globfree(&found);
+	return leaves;
+}
+
+long all_pins_now(void)
 {
 	char line[128], name[64];
 	long value, pins = 0;
@@ -77,6 +127,14 @@ long pins_now(void)
 	if (file)
 		fclose(file);
 	return pins;
+}
+
+/* Waits for whoever has an aperture's lock, or that of its group. */
+long pins_now(void)
+{
+	long pins = all_pins_now();
+
+	return direct_tables() ? pins - all_pinned_leaves() : pins;
 }
 
 /* VmLck of this process. */
@@ -209,9 +267,18 @@ __u64 pinned(struct ctx *ctx)
 	return stats_now(ctx).pinned;
 }
 
+/* What ENABLE has in rdx are flags. */
+static __u64 with_tables(__u32 op, __u64 rdx)
+{
+	return op == PVIOMMU_OP_ENABLE && direct_tables() ?
+	       rdx | PVIOMMU_ENABLE_DIRECT : rdx;
+}
+
 __s64 vcpu_hc(struct vcpu *vcpu, __u32 op, __u64 rcx, __u64 rdx, __u64 rsi)
 {
-	const struct vm_args args = { KVM_HC_PVIOMMU, op, rcx, rdx, rsi };
+	const struct vm_args args = {
+		KVM_HC_PVIOMMU, op, rcx, with_tables(op, rdx), rsi
+	};
 
 	return vcpu_hypercall(vcpu, &args);
 }
@@ -242,7 +309,7 @@ __s64 hc_on(struct ctx *ctx, __u32 aperture, __u32 op, __u64 rcx, __u64 rdx,
 {
 	return vm_hypercall(&ctx->vm, KVM_HC_PVIOMMU,
 			    (__u64)aperture << PVIOMMU_APERTURE_SHIFT | op, rcx,
-			    rdx, rsi);
+			    with_tables(op, rdx), rsi);
 }
 
 __s64 hc(struct ctx *ctx, __u32 op, __u64 rcx, __u64 rdx, __u64 rsi)
@@ -288,6 +355,9 @@ void table_set(struct ctx *ctx, __u64 index, __u64 entry)
 {
 	__u64 *entries = (__u64 *)(ctx->vm.mem + GPA_LEAVES);
 
+	/* What is in use stays whatever the host may need. */
+	if (direct_tables() && entry & RW && !(entry & PVIOMMU_ENTRY_GUEST))
+		entry |= PVIOMMU_ENTRY_USE;
 	/* A vCPU in another thread may be reading it. */
 	__atomic_store_n(&entries[index], entry, __ATOMIC_RELEASE);
 }

@@ -59,7 +59,19 @@ const char *test_env(const char *name);
 const char *edu_bdf(void);
 const char *other_bdf(void);
 struct pviommu_host_device host_device(const char *bdf);
+
+/*
+ * With PVIOMMU_TEST_DIRECT tables are direct ones, their entries have a use, and the tables'
+ * own pages, which are pinned, do not count in pins_now(). Nothing else is different.
+ */
+bool direct_tables(void);
+/* Pages that are pinned besides, for as many leaves; all_pins_now() counts them, too. */
+long pinned_with(unsigned int leaves);
+/* For tests that have both kinds of tables, whatever is asked for. */
+void choose_tables(void);
+/* Pages pinned in the whole machine; see direct_tables(). */
 long pins_now(void);
+long all_pins_now(void);
 long locked_kib(void);
 
 int ctx_open(struct ctx *ctx, bool with_edu);

@@ -156,6 +156,7 @@ static void protect(void *mem, size_t size)
 /* Small pages, of which each goes its own way. */
 static int open_direct(struct ctx *ctx)
 {
+	choose_tables();
 	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) || ctx_open(ctx, true) || setup_attached(ctx, 0))
 		return -1;
 	table_init(ctx);

@@ -31,6 +31,7 @@ FIXTURE_SETUP(reclaim)
 {
 	struct ctx *ctx = &self->ctx;
 
+	choose_tables();
 	ASSERT_EQ(0, ctx_open(ctx, true));
 	ASSERT_EQ(0, setup_attached(ctx, 0));
 	table_init(ctx);
