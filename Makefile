@@ -5,6 +5,7 @@
 # make demo		show it work, under emulation
 # make demo-overcommit	show three guests on a host with memory for fewer, under emulation
 # make test		run all tests, under emulation
+# make test-direct	run them in mode direct, as far as they can be, on a debug kernel
 # make model		have every interleaving of mode direct's protocol checked
 # make soak		look for data races, under emulation
 # make counts		put what the last make test has counted into the README
@@ -43,6 +44,9 @@ demo-overcommit:
 
 test:
 	$(RIG) test
+
+test-direct:
+	$(RIG) direct
 
 model:
 	scripts/setup model
@@ -86,5 +90,5 @@ clean:
 		-o -name '*.symvers' -o -name '*.order' \
 		-o -name '.module-common.c' \) -exec rm -f {} +
 
-.PHONY: all check-kernel modules tools selftests demo demo-overcommit test model mutants soak counts \
-	bench bench-full figures lint install clean
+.PHONY: all check-kernel modules tools selftests demo demo-overcommit test test-direct model \
+	mutants soak counts bench bench-full figures lint install clean

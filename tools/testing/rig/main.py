@@ -66,6 +66,10 @@ def arguments():
     command = commands.add_parser("test", help="all tests, as TAP")
     command.set_defaults(run=suite.command)
 
+    command = commands.add_parser("direct", help="what of the tests can be done in mode direct, in "
+                                                 "that mode, on the debug kernel, as TAP")
+    command.set_defaults(run=suite.command_direct)
+
     command = commands.add_parser("soak", help="kselftests under KCSAN, with two processors")
     command.add_argument("--rounds", type=int, default=3)
     command.set_defaults(run=soak.command)

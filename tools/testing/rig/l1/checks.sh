@@ -42,10 +42,20 @@ stat_is() {
 	[ "$(stat_of "$1" "$3")" = "$2" ]
 }
 
+# Has the host take back what is idle in mode direct.
+shrink() {
+	echo 2 >/proc/sys/vm/drop_caches
+}
+
+stat_gets_to() {
+	[ -z "$DIRECT" ] || shrink
+	stat_is "$@"
+}
+
 # comes_to NAME VALUE [APERTURE]: does the counter get there? A lazy guest takes its
-# time.
+# time, and one in mode direct takes no step before the host does.
 comes_to() {
-	wait_until stat_is "$@"
+	wait_until stat_gets_to "$@"
 }
 
 # Has the host taken back idle pages?
@@ -55,6 +65,7 @@ has_reclaimed() {
 
 # stat_stays NAME: does it stay the same for a second? Its value is in $settled.
 stat_stays() {
+	[ -z "$DIRECT" ] || shrink
 	settled=$(stat_of "$1")
 	sleep 1
 	stat_is "$1" "$settled"
@@ -89,7 +100,7 @@ value_of() {
 launch() {
 	name=$1 cmdline=$2
 	shift 2
-	wrap="$BIN/pviommu run $RUN_OPTIONS"
+	wrap="$BIN/pviommu run ${DIRECT:+--direct} $RUN_OPTIONS"
 	for endpoint in ${ENDPOINTS:-$NVME=$GUEST_NVME $EDU=$GUEST_EDU}; do
 		wrap="$wrap --device ${endpoint%=*}=00:${endpoint#*=}"
 		set -- "$@" -device \
@@ -102,6 +113,20 @@ launch() {
 	guest_start "$name" "$cmdline" "$@"
 }
 
+# guest_driver [OPTION...]: has the guest load its driver.
+guest_driver() {
+	# Options.
+	# shellcheck disable=SC2086
+	guest_step pviommu ${DIRECT:+mode=direct idle_seconds=0} "$@"
+}
+
+# check_group NAME DEVICE TYPE: what is in mode direct is in no IOMMU group.
+check_group() {
+	type=$3
+	[ -z "$DIRECT" ] || type=none
+	check "$1" said group "0000:00:$2" "$type"
+}
+
 # Waits for the end of a VMM that must not start; its exit code in $status.
 vmm_ends() {
 	wait_until guest_gone || guest_failed "it has started"
@@ -109,8 +134,10 @@ vmm_ends() {
 	status=$?
 }
 
-# What is found of DMA that goes where it may and where it may not.
-EDU_FACTS="inside_write inside_read unmapped_write_blocked unmapped_read_blocked
+# What is found of DMA that goes where it may and where it may not. In mode direct a page that
+# is not mapped any more is where it was, and within reach.
+EDU_FACTS="inside_write inside_read"
+[ -n "$DIRECT" ] || EDU_FACTS="$EDU_FACTS unmapped_write_blocked unmapped_read_blocked
 	outside_write_blocked outside_read_blocked"
 
 # check_edu TEXT WORD: what edu_dma.ko or vfio_edu has said.

@@ -12,11 +12,8 @@
 # but it wants to write. It is not to look whether the test modules are, too: over 9p
 # that takes minutes.
 run_selftests() {
-	export PVIOMMU_TEST_EDU="$EDU" PVIOMMU_TEST_OTHER="$NVME"
-	export PVIOMMU_TEST_MODULE="$BIN/kvm-pviommu.ko" PVIOMMU_TEST_DIVISOR=20
 	if [ "$IOMMU" = amd-vi ]; then
-		cd /run/kernel/selftests || return
-		./run_kselftest.sh --per-test-log
+		installed_runner
 		return
 	fi
 	tree=$(option tree)
@@ -108,7 +105,7 @@ direct_root_guest() {
 	guest_transfer "$MIB"
 	check "direct: the network moves data right" moved nic
 	idle=$(stat_of pinned)
-	echo 2 >/proc/sys/vm/drop_caches
+	shrink
 	check "direct: the host takes back what is idle ($idle)" wait_until has_reclaimed
 	forget
 	guest_step root
@@ -143,16 +140,7 @@ leaks_begin
 load_pviommu
 bind_vfio "$NVME" "$OTHER_NVME" "$EDU" "$NET"
 many_devices
-pins_at_start=$(pins)
-
-swap_on
-result "selftest-begin of the kernel's runner"
-(run_selftests) >"$LOG/runner" 2>&1
-for log in /tmp/*_test; do
-	sed 's/^# //' "$log" >"$LOG/selftest-${log##*/}.tap"
-done
-check "kselftests: no pins leaked" [ "$(pins)" = "$pins_at_start" ]
-swap_off
+selftests_by run_selftests
 save_coverage
 
 built_in_guest

@@ -22,7 +22,7 @@ take_back() {
 	pinned_before=$(stat_of pinned)
 	reclaimed_before=$(stat_of reclaimed)
 	began=$(milliseconds)
-	echo 2 >/proc/sys/vm/drop_caches
+	shrink
 	check "$1: the host takes back what is idle" wait_until is_reclaimed
 	echo "$1: $pinned_before pages, then $(stat_of pinned), $(($(milliseconds) - began)) ms"
 }

@@ -25,6 +25,8 @@ NVME=${NVMES%% *}
 OTHER_NVME=${NVMES##* }
 NET=${NETS%% *}
 GUEST_SILENCE=$(option guest_silence)
+# Not empty: guests are in mode direct, but for those that are there for another.
+DIRECT=$(option direct)
 LOG=/run/rig/log
 BIN=/run/rig/bin
 DEBUGFS=/sys/kernel/debug/pviommu

@@ -8,14 +8,15 @@
 # Variables come from lib.sh.
 # shellcheck disable=SC2034,SC2154
 
-# An initramfs that has itself and the kernel in it.
+# An initramfs that has the usual one and the kernel in it.
 make_kexec_initrd() {
-	GUEST_INITRD=/run/kexec.cpio
+	usual=$GUEST_INITRD
 	mkdir -p /run/kexec/kexec
-	cp "$KERNEL_IMAGE" /run/kexec/kexec/vmlinuz
-	cp /run/rig/guest.cpio /run/kexec/kexec/initrd
+	cp "${GUEST_KERNEL:-$KERNEL_IMAGE}" /run/kexec/kexec/vmlinuz
+	cp "${usual:-/run/rig/guest.cpio}" /run/kexec/kexec/initrd
+	GUEST_INITRD=/run/kexec.cpio
 	{
-		cat /run/rig/guest.cpio
+		cat /run/kexec/kexec/initrd
 		cd /run/kexec && find kexec | busybox cpio -o -H newc
 	} >$GUEST_INITRD
 	rm -r /run/kexec
@@ -23,7 +24,7 @@ make_kexec_initrd() {
 
 # The guest's first kernel, and each after it.
 use_disk() {
-	guest_step pviommu
+	guest_driver
 	guest_step idle
 	check "$1: the disk reads right" reads_right
 	check "$1: which pins" [ "$(stat_of pinned)" -gt 0 ]
@@ -46,7 +47,7 @@ check_edu_after_reset() {
 		said edu inside_write_blocked 1
 	guest_step edu_off
 	check "reboot: its attempts pin nothing" [ "$(stat_of pinned)" = 0 ]
-	guest_step pviommu
+	guest_driver
 	forget
 	guest_step edu
 	check "reboot: nor had it read any" said edu secret_kept 0
@@ -65,7 +66,7 @@ check_kexec() {
 
 make_kexec_initrd
 launch again iommu.strict=1
-unset GUEST_INITRD
+GUEST_INITRD=$usual
 guest_until pause booted
 use_disk boot
 ends_by reboot

@@ -21,7 +21,7 @@ own_peer_start() {
 # shellcheck disable=SC2086
 check_both_networks() {
 	guest_step groups
-	check "net: its group is lazy" said "group 0000:00:$GUEST_NET DMA-FQ"
+	check_group "net: its group is lazy" "$GUEST_NET" DMA-FQ
 	check "net: the emulated device is in no group" \
 		said "group 0000:00:$GUEST_OWN_NET none"
 	guest_net
@@ -101,14 +101,13 @@ check_reload() {
 	check "unload: works without" said rmmod 0
 	check "unload: nothing is enabled" [ "$(stat_of enabled)" = 0 ]
 	check "unload: nothing is pinned" [ "$(stat_of pinned)" = 0 ]
-	guest_step pviommu
+	guest_driver
 	guest_step rescan
 	check "reload: the disk reads right" reads_right
 	guest_net
 	check "reload: the network's data is right" transfers_right
 	guest_step edu
-	check "reload: DMA inside works" said edu inside_write 1
-	check "reload: DMA outside is blocked" said edu outside_write_blocked 1
+	check_edu reload edu
 }
 
 own_peer_start
@@ -117,9 +116,9 @@ launch net iommu.strict=0 -netdev user,id=own,net=10.0.3.0/24 \
 	-device "e1000e,netdev=own,addr=$GUEST_OWN_NET,romfile="
 ENDPOINTS=
 guest_until pause booted
-guest_step pviommu
+guest_driver
 guest_step idle
-pinned_idle=$(stat_of pinned)
+pinned_idle=$(settles_at pinned)
 check_both_networks
 check_link
 check_rebind

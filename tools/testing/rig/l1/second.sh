@@ -100,7 +100,7 @@ try_direct() {
 	guest_step idle
 	check "$title in mode direct the disk reads right" reads_right_cached
 	check "$title pages stay" [ "$(stat_of pinned)" -ge $((DATA_LENGTH / 4096)) ]
-	echo 2 >/proc/sys/vm/drop_caches
+	shrink
 	check "$title until the host takes them back" wait_until has_reclaimed
 	check "$title and the disk reads right after that" reads_right
 	guest_step write "$DATA_LENGTH" "$WRITE_LENGTH" 4

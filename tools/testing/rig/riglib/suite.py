@@ -129,11 +129,10 @@ def _add_runner(run, spec, prefix):
         _add_cases(run, spec, name, f"{prefix} {name}")
 
 
-def _boot_debug(debug, chosen):
-    program = vmm.prepare(newest_cached=True)
-    return pair.boot("debug", debug, common.RIG / "l1" / "debug.sh",
-                     f"rig.tree={debug.kdir.parent} rig.vmm={program}",
-                     lambda iommu, line: _progress(f"debug {iommu}", line),
+def _boot_debug(debug, chosen, name, append):
+    """@name: of the job, too"""
+    return pair.boot(name, debug, common.RIG / "l1" / f"{name}.sh", append,
+                     lambda iommu, line: _progress(f"{name} {iommu}", line),
                      guests=[(chosen, common.TREE)], memory_mib=DEBUG_MEMORY_MIB,
                      silence=DEBUG_SILENCE, guest_silence=DEBUG_GUEST_SILENCE)
 
@@ -185,8 +184,23 @@ def _run_all(run):
         second.add(run, second.boot(chosen, harness, _progress), _add_selftest)
     run.part("KUnit, debug kernel")
     logs = [units.add_debug(run, *kunit.result())]
-    logs += _add_debug(run, _boot_debug(debug, chosen))
+    program = vmm.prepare(newest_cached=True)
+    logs += _add_debug(run, _boot_debug(debug, chosen, "debug",
+                                        f"rig.tree={debug.kdir.parent} rig.vmm={program}"))
     return _add_coverage(run, debug, logs)
+
+
+def command_direct(_):
+    """What of the tests can be done in mode direct, in it, on the debug kernel."""
+    run = tap.Run(_allowed_skips())
+    try:
+        chosen = kernel.prepare()
+        build.run(chosen)
+        debug = linux.build_kernel("debug")
+        _add_debug(run, _boot_debug(debug, chosen, "all_direct", "rig.direct=yes"))
+    except common.RigError as error:
+        run.add("the run", False, str(error).splitlines())
+    return run.finish()
 
 
 def command(_):
