@@ -36,7 +36,6 @@ COUNTERS = {
     "io_exits": "io_exits",
     "halt_exits": "halt_exits",
     "irq_exits": "irq_exits",
-    "faults": "pf_fixed",
     "hypercalls": "pv_hypercalls",
     "syncs": "pv_syncs",
     "mapped": "pv_mapped",

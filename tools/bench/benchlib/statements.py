@@ -57,9 +57,9 @@ def as_plain(modes, mode):
     figures = {row: [values["equal_ratio"], values["equal_error"]]
                for row, values in modes[mode]["rows"].items()
                if values.get("equal_error") is not None and values["equal_error"] <= MOST_ERROR}
-    return _statement(f"{mode}: at most {MOST_INSTRUCTIONS} times plain's instructions in every row "
-                      f"that is measured to {MOST_ERROR} ({len(figures)} of "
-                      f"{len(modes[mode]['rows'])})",
+    return _statement(f"{mode}: no row is beyond {MOST_INSTRUCTIONS} times plain's instructions by "
+                      f"two standard errors ({len(figures)} of {len(modes[mode]['rows'])} rows are "
+                      f"measured to {MOST_ERROR})",
                       [row for row, (ratio, error) in figures.items()
                        if ratio - 2 * error > MOST_INSTRUCTIONS], figures)
 

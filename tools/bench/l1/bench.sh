@@ -79,7 +79,7 @@ counters() {
 				sum["cpu_ns"] = cpu; sum["user_exits"] = users
 				for (name in sum) printf "%s %.0f ", name, sum[name]
 			}' \
-			exits hypercalls mmio_exits io_exits halt_exits irq_exits insn_emulation pf_fixed \
+			exits hypercalls mmio_exits io_exits halt_exits irq_exits insn_emulation \
 			/proc/"$guest_pid"/task/*/schedstat \
 			$TRACING/events/kvm/kvm_userspace_exit/hist \
 			$apertures
