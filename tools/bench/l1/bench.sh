@@ -33,8 +33,10 @@ SILENCE=$(option silence)
 # Longer than a mapping stays that is not needed any more.
 REST_SECONDS=1
 
-# How often a guest does all rows, to be as it is when it has done them for long.
-MOST_WARMING=8
+# How long a guest in mode direct has to map nothing while it does all rows, to be as it is when it
+# has done them for long; and after how long it is measured as it is.
+QUIET_MS=60000
+MOST_WARMING_MS=480000
 
 # now_ms: milliseconds since the host was started, in $now_ms. Forks nothing.
 now_ms() {
@@ -330,13 +332,17 @@ pages_given() {
 
 # settle GUEST: mode direct maps pages as long as it finds some that it has not used yet.
 settle() {
-	for pass in $(seq $MOST_WARMING); do
+	now_ms
+	began=$now_ms quiet_since=$now_ms pass=0
+	while [ $((now_ms - quiet_since)) -lt $QUIET_MS ] &&
+		[ $((now_ms - began)) -lt $MOST_WARMING_MS ]; do
 		guest_select "$1"
-		mapped=$(stat_of mapped) given=$(pages_given)
+		mapped=$(stat_of mapped) given=$(pages_given) pass=$((pass + 1))
 		each_row "$1" warm_row
 		guest_select "$1"
 		result "settling $1 $pass $(($(stat_of mapped) - mapped)) $(($(pages_given) - given))"
-		! stat_is mapped "$mapped" || break
+		now_ms
+		stat_is mapped "$mapped" || quiet_since=$now_ms
 	done
 }
 
