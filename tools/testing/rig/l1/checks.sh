@@ -175,10 +175,10 @@ check_iommufd() {
 	check "$1: locked less than 16 MiB" [ "$(locked_kib "$guest_pid")" -lt 16384 ]
 }
 
-# moved NAME: did the last transfer of that name go right, both ways?
+# moved NAME: have all transfers of that name gone right, both ways?
 moved() {
 	awk -v name="$1" '$3 == name { n++; if ($5 == "" || $5 != $6) bad = 1 }
-			  END { exit n != 2 || bad }' "$LOG/said"
+			  END { exit !n || n % 2 || bad }' "$LOG/said"
 }
 
 # Moves data over the passed through network device.

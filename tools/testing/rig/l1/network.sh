@@ -40,14 +40,14 @@ check_link() {
 	guest_step link $GUEST_NET up
 	guest_step carrier $GUEST_NET
 	forget
-	guest_step background transfer $((4 * MIB)) nic $NET_PEER
+	guest_step background transfers $((4 * MIB)) nic $NET_PEER
 	guest_step flowing $GUEST_NET
 	result "link ${slot%.0} off"
 	guest_step standing $GUEST_NET
 	guest_step busy
 	check "net: the cable is pulled out under traffic" said busy 1
 	result "link ${slot%.0} on"
-	guest_step join
+	guest_step enough
 	check "net: data is right after the link went down and up" moved nic
 }
 
@@ -80,12 +80,12 @@ check_rebind() {
 check_reset() {
 	guest_step unbind $GUEST_NVME
 	forget
-	guest_step background transfer $((8 * MIB)) nic $NET_PEER
+	guest_step background transfers $((4 * MIB)) nic $NET_PEER
 	guest_step flowing $GUEST_NET
 	guest_step reset $GUEST_NVME
 	guest_step busy
 	check "reset: of the disk while the network transfers" said busy 1
-	guest_step join
+	guest_step enough
 	check "reset: the network's data is right" moved nic
 	guest_step bind $GUEST_NVME nvme
 	check "reset: the disk reads right" reads_right

@@ -74,6 +74,21 @@ step_transfer() {
 	wait $transfers
 }
 
+# step_transfers BYTES [NAME ADDRESS PORT]...: one after the other, in the background, until
+# step_enough.
+step_transfers() {
+	while [ ! -e /tmp/enough ]; do
+		step_transfer "$@"
+	done
+}
+
+# Waits for the last one.
+step_enough() {
+	touch /tmp/enough
+	step_join
+	rm /tmp/enough
+}
+
 # More than anybody waits for.
 step_fetch() {
 	echo "get 1073741824" | /rig/netio "$1" "$2" >/dev/null
