@@ -410,10 +410,10 @@ static const struct mmu_notifier_ops notifier_ops = {
 
 /**
  * pviommu_moved_start() - be told what becomes of a VM's memory
- * @vm: bound
+ * @vm: about to be bound; the VM's memory is the caller's
  *
  * Context: takes the mmap_lock.
- * Return: 0 or an error.
+ * Return: 0; -EINTR, -ENOMEM.
  */
 int pviommu_moved_start(struct pviommu_vm *vm)
 {
@@ -428,15 +428,15 @@ int pviommu_moved_start(struct pviommu_vm *vm)
 
 /**
  * pviommu_moved_stop() - undo pviommu_moved_start(), if it was called
- * @vm: without users
+ * @vm: without users, or without apertures
  *
- * Context: sleeps; under no lock of the VM's.
+ * Context: sleeps; not under a lock of its apertures.
  */
 void pviommu_moved_stop(struct pviommu_vm *vm)
 {
 	if (!vm->notified)
 		return;
-	WRITE_ONCE(vm->closing, true);
 	mmu_notifier_unregister(&vm->notifier, vm->kvm->mm);
 	cancel_work_sync(&vm->moved);
+	vm->notified = false;
 }

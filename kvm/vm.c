@@ -133,6 +133,24 @@ VISIBLE_IF_KUNIT void pviommu_vm_withdraw(struct pviommu_vm *vm)
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_withdraw);
 
+/*
+ * What can fail comes first: a vCPU that has once found @vm may go on with it for as long as it
+ * likes, and must not come to see another VM there.
+ */
+static int bind_to(struct pviommu_vm *vm, struct kvm *kvm)
+{
+	int ret;
+
+	vm->kvm = kvm;
+	ret = pviommu_moved_start(vm);
+	if (ret)
+		return ret;
+	ret = pviommu_vm_publish(vm, kvm);
+	if (ret)
+		pviommu_moved_stop(vm);
+	return ret;
+}
+
 /**
  * pviommu_vm_bind() - PVIOMMU_BIND_VM
  * @vm: the pviommu
@@ -160,12 +178,7 @@ int pviommu_vm_bind(struct pviommu_vm *vm, int vm_fd)
 	else if (!pviommu_hook_serves(kvm) || kvm->dirty_ring_size)
 		ret = -EOPNOTSUPP;
 	else if (!vm->vm_file)
-		ret = pviommu_vm_publish(vm, kvm);
-	if (!ret) {
-		ret = pviommu_moved_start(vm);
-		if (ret)
-			pviommu_vm_withdraw(vm);
-	}
+		ret = bind_to(vm, kvm);
 	if (!ret) {
 		vm->vm_file = file;
 		pviommu_debugfs_add_vm(vm);
@@ -191,6 +204,7 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 		pviommu_vm_withdraw(vm);
 	pviommu_vm_put(vm);
 	wait_for_completion(&vm->idle);
+	WRITE_ONCE(vm->closing, true);
 	pviommu_moved_stop(vm);
 	pviommu_reclaim_stop(vm);
 
