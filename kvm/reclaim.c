@@ -32,6 +32,12 @@
 #define STEP		PVIOMMU_UNMAP_MAX_PAGES
 #define STEP_LEAVES	64
 
+/*
+ * How often an entry may change under our hands: a guest that looks for what it has not used of
+ * late changes idle ones, too, but not again and again.
+ */
+#define CLAIM_TRIES	8
+
 static struct workqueue_struct *reclaim_wq;
 static struct shrinker *shrinker;
 
@@ -57,13 +63,21 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_entry_read);
 bool pviommu_claim(const struct pviommu_shadow_leaf *leaf, unsigned int i)
 {
 	__le64 *at = (__le64 *)page_address(leaf->page) + i;
-	__le64 entry = pviommu_entry_read(at);
-	u64 value = le64_to_cpu(entry);
+	unsigned int tries;
 
-	return (value & ENTRY_PERM) && !(value & PVIOMMU_ENTRY_USES) &&
-	       (value & ENTRY_MASK) == READ_ONCE(leaf->entries[i].entry) &&
-	       cmpxchg(at, entry, 0) == entry;
+	for (tries = 0; tries < CLAIM_TRIES; tries++) {
+		__le64 entry = pviommu_entry_read(at);
+		u64 value = le64_to_cpu(entry);
+
+		if (!(value & ENTRY_PERM) || value & PVIOMMU_ENTRY_USES ||
+		    (value & ENTRY_MASK) != READ_ONCE(leaf->entries[i].entry))
+			return false;
+		if (cmpxchg(at, entry, 0) == entry)
+			return true;
+	}
+	return false;
 }
+EXPORT_SYMBOL_IF_KUNIT(pviommu_claim);
 
 /* Returns how many pages were claimed. */
 static unsigned int reclaim_leaf(struct pviommu_aperture *ap,

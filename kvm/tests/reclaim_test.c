@@ -6,9 +6,13 @@
 #include <linux/bitmap.h>
 
 #include "fixture.h"
+#include "shadow.h"
 
 #define USE	PVIOMMU_ENTRY_USE
 #define SYNCED	BIT_ULL(62)
+
+/* What the guest's own bits mean nobody here knows. */
+#define REFERENCED	BIT_ULL(61)
 
 static int reclaim_init(struct kunit *test)
 {
@@ -176,6 +180,50 @@ static void page_used_that_very_moment_stays(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 0), FRAME(FRAME_DATA, RW));
 }
 
+/* A guest that takes second chances away, meanwhile. */
+static __le64 unreference_after_reading(__le64 *at)
+{
+	__le64 entry = READ_ONCE(*at);
+
+	WRITE_ONCE(*at, entry & cpu_to_le64(~REFERENCED));
+	return entry;
+}
+
+static void page_looked_at_that_very_moment_is_taken(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+
+	enter(fix, 0, FRAME_DATA, 1, 0);
+	fixture_set(fix, 0, FRAME(FRAME_DATA, RW | SYNCED | REFERENCED));
+	kunit_activate_static_stub(test, pviommu_entry_read,
+				   unreference_after_reading);
+	KUNIT_EXPECT_TRUE(test, pviommu_claim(xa_load(&fix->ap->shadow, 0), 0));
+	kunit_deactivate_static_stub(test, pviommu_entry_read);
+	KUNIT_EXPECT_EQ(test, fixture_entry(fix, 0), 0);
+}
+
+/* A guest that does nothing else: nobody waits for it. */
+static __le64 change_after_reading(__le64 *at)
+{
+	__le64 entry = READ_ONCE(*at);
+
+	WRITE_ONCE(*at, entry ^ cpu_to_le64(REFERENCED));
+	return entry;
+}
+
+static void page_that_never_stands_still_stays(struct kunit *test)
+{
+	struct fixture *fix = test->priv;
+
+	enter(fix, 0, FRAME_DATA, 1, 0);
+	kunit_activate_static_stub(test, pviommu_entry_read,
+				   change_after_reading);
+	KUNIT_EXPECT_EQ(test, pviommu_reclaim(fix->ap, U64_MAX), 0);
+	kunit_deactivate_static_stub(test, pviommu_entry_read);
+	KUNIT_EXPECT_EQ(test, fixture_mapped(fix, 0), FRAME(FRAME_DATA, RW));
+	fixture_check(fix);
+}
+
 /* The guest's leaf was written to, and the page may have been. */
 static void both_are_logged(struct kunit *test)
 {
@@ -200,6 +248,8 @@ static struct kunit_case reclaim_cases[] = {
 	KUNIT_CASE(leaves_have_their_turns),
 	KUNIT_CASE(stuck_page_stays),
 	KUNIT_CASE(page_used_that_very_moment_stays),
+	KUNIT_CASE(page_looked_at_that_very_moment_is_taken),
+	KUNIT_CASE(page_that_never_stands_still_stays),
 	KUNIT_CASE(both_are_logged),
 	{}
 };
