@@ -33,8 +33,11 @@
 #include <linux/atomic.h>
 #include <linux/err.h>
 #include <linux/jiffies.h>
+#include <linux/memory.h>
 #include <linux/minmax.h>
 #include <linux/moduleparam.h>
+#include <linux/notifier.h>
+#include <linux/pfn.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -399,6 +402,28 @@ static void direct_age(struct work_struct *work)
 			   clamp(seconds ?: 60, 1U, MOST_SECONDS) * HZ);
 }
 
+/*
+ * RAM that has gone may be followed by other RAM at the same place. The host is not asked for
+ * what is SYNCED, so nothing may be. All that is idle goes for it, since that is rare.
+ */
+static int memory_changes(struct notifier_block *notifier, unsigned long action,
+			  void *data)
+{
+	struct pviommu_direct *direct = container_of(notifier, struct pviommu_direct,
+						     memory);
+	const struct memory_notify *range = data;
+	u64 first = PFN_PHYS(range->start_pfn);
+	u64 end = first + PFN_PHYS(range->nr_pages);
+
+	if (action != MEM_OFFLINE || first >= direct->first_iova + direct->span ||
+	    end <= direct->first_iova)
+		return NOTIFY_DONE;
+	/* The first time may do no more than take second chances away. */
+	pviommu_direct_age(direct);
+	pviommu_direct_age(direct);
+	return NOTIFY_OK;
+}
+
 /**
  * pviommu_direct_create() - prepare to map pages of RAM where they are
  * @domain: a private domain, which nothing follows yet
@@ -421,6 +446,11 @@ struct pviommu_direct *pviommu_direct_create(struct pviommu_domain *domain,
 		       direct->first_iova + 1;
 	direct->batch = clamp(most / 16, 1UL, BATCH);
 	direct->most = most - direct->batch;
+	direct->memory.notifier_call = memory_changes;
+	if (register_memory_notifier(&direct->memory)) {
+		kfree(direct);
+		return NULL;
+	}
 	INIT_DELAYED_WORK(&direct->age, direct_age);
 	queue_delayed_work(system_unbound_wq, &direct->age, HZ);
 	return direct;
@@ -435,6 +465,7 @@ EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_create);
  */
 void pviommu_direct_stop(struct pviommu_direct *direct)
 {
+	unregister_memory_notifier(&direct->memory);
 	cancel_delayed_work_sync(&direct->age);
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_direct_stop);

@@ -10,6 +10,7 @@
 #include <linux/atomic.h>
 #include <linux/errno.h>
 #include <linux/io.h>
+#include <linux/notifier.h>
 #include <linux/workqueue.h>
 
 #include "pviommu.h"
@@ -34,6 +35,7 @@ static_assert((DIRECT_REFERENCED | DIRECT_SYNCED) ==
  * @seen: pages that it has come by in this lap; under the domain's flush_lock
  * @behind: pages that were entered where it has been in this lap
  * @age: evicts what was not used for long
+ * @memory: is told of RAM that goes
  */
 struct pviommu_direct {
 	struct pviommu_domain *domain;
@@ -48,6 +50,7 @@ struct pviommu_direct {
 	long seen;
 	atomic_long_t behind;
 	struct delayed_work age;
+	struct notifier_block memory;
 };
 
 int pviommu_direct_map_pages(struct pviommu_direct *direct, u64 first, u64 count);

@@ -3,6 +3,8 @@
  * Mode direct: what is entered when, what stays, and what the host hears of it.
  */
 #include <kunit/test.h>
+#include <linux/memory.h>
+#include <linux/pfn.h>
 
 #include "direct.h"
 #include "fixture.h"
@@ -195,7 +197,6 @@ static void direct_second_chance(struct kunit *test)
 	}
 }
 
-/* All of them are in use. */
 /* What is used stays, and so does what was used again since the last time; the rest goes. */
 static void direct_ages(struct kunit *test)
 {
@@ -228,6 +229,49 @@ static void direct_ages(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pviommu_direct_unmap(direct, 0, 1), 0);
 }
 
+static void memory_goes(struct pviommu_direct *direct, unsigned long action,
+			u64 first, u64 count)
+{
+	struct memory_notify range = {
+		.start_pfn = PHYS_PFN(direct->first_iova) + first,
+		.nr_pages = count,
+	};
+
+	direct->memory.notifier_call(&direct->memory, action, &range);
+}
+
+/* Whatever is no RAM any more has to be entered anew when it is again. */
+static void direct_offline(struct kunit *test)
+{
+	struct pviommu_direct *direct = start(test, WINDOW_PAGES);
+	struct fake_host *host = fixture_host(test);
+
+	cancel_delayed_work_sync(&direct->age);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 0, 2), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_map(direct, 1, 1), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 1, 1), 0);
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 1, 1), 0);
+	fake_host_forget(host);
+
+	memory_goes(direct, MEM_GOING_OFFLINE, 0, WINDOW_PAGES);
+	memory_goes(direct, MEM_CANCEL_OFFLINE, 0, WINDOW_PAGES);
+	memory_goes(direct, MEM_OFFLINE, WINDOW_PAGES, 8);
+	memory_goes(direct, MEM_OFFLINE, -8, 8);
+	fake_host_expect(test, host, "");
+	KUNIT_EXPECT_NE(test, fake_host_entry(host, 0, 1) & DIRECT_REFERENCED, 0);
+
+	memory_goes(direct, MEM_OFFLINE, -8, 9);
+	fake_host_expect(test, host, "unmap:0[1+1]=1");
+	KUNIT_EXPECT_EQ(test, entry(test, 0), expected(0, SYNCED | USE));
+	KUNIT_EXPECT_EQ(test, entry(test, 1), 0);
+
+	KUNIT_ASSERT_EQ(test, pviommu_direct_unmap(direct, 0, 1), 0);
+	memory_goes(direct, MEM_OFFLINE, WINDOW_PAGES - 1, 8);
+	fake_host_expect(test, host, "unmap:0[0+1]=1");
+	KUNIT_EXPECT_EQ(test, nr_mapped(test), 0);
+}
+
+/* All of them are in use. */
 static void direct_no_room(struct kunit *test)
 {
 	struct pviommu_direct *direct = start(test, SMALL_BUDGET);
@@ -288,6 +332,7 @@ static struct kunit_case direct_cases[] = {
 	KUNIT_CASE(direct_stays_below_budget),
 	KUNIT_CASE(direct_second_chance),
 	KUNIT_CASE(direct_ages),
+	KUNIT_CASE(direct_offline),
 	KUNIT_CASE(direct_no_room),
 	KUNIT_CASE(direct_refused),
 	KUNIT_CASE(direct_host_fails_to_unmap),
