@@ -43,11 +43,10 @@ enum device_state {
  * @vfio_file: VFIO's device file, kept
  * @guest: where the guest finds it
  * @attached: in the aperture, as far as the guest can see; device_list_lock
- * @unbound: VFIO's driver is leaving it; pviommu_vm::lock
+ * @unbound: VFIO's driver is leaving it
  * @stay: the VMM wants the group to be left to VFIO until the guest takes charge
  * @state: of the group; under pviommu_vm::lock and pviommu_aperture::lock
  * @fault_source: counts its faults
- * @put_work: lets go of @vfio_file where the caller cannot
  */
 struct pviommu_device {
 	struct list_head list;
@@ -63,14 +62,11 @@ struct pviommu_device {
 	bool stay;
 	enum device_state state;
 	struct pviommu_fault_source fault_source;
-	struct work_struct put_work;
 };
 
 /* All devices of all VMs, those about to be attached too. */
 static LIST_HEAD(device_list);
 static DEFINE_MUTEX(device_list_lock);
-
-static struct workqueue_struct *put_wq;
 
 static bool endpoint_ok(const struct pviommu_endpoint *guest)
 {
@@ -129,25 +125,12 @@ static void device_put(struct pviommu_device *dev)
 	kfree(dev);
 }
 
-static void device_put_work(struct work_struct *work)
-{
-	device_put(container_of(work, struct pviommu_device, put_work));
-}
-
 static void device_free(struct pviommu_device *dev)
 {
 	mutex_lock(&device_list_lock);
 	list_del(&dev->list);
 	mutex_unlock(&device_list_lock);
-
-	/*
-	 * What a task puts last is closed when it returns to user space. One
-	 * that unbinds the driver waits for the close before that.
-	 */
-	if (dev->unbound)
-		queue_work(put_wq, &dev->put_work);
-	else
-		device_put(dev);
+	device_put(dev);
 }
 
 /*
@@ -177,7 +160,6 @@ static struct pviommu_device *device_claim(struct pviommu_aperture *ap,
 		.guest = &dev->guest,
 	};
 	INIT_LIST_HEAD(&dev->siblings);
-	INIT_WORK(&dev->put_work, device_put_work);
 
 	/*
 	 * Under the device's lock, so that an unbind comes before or after. But
@@ -274,7 +256,7 @@ static int device_join(struct pviommu_device *dev)
 
 	lockdep_assert_held(&ap->vm->lock);
 
-	if (dev->unbound)
+	if (READ_ONCE(dev->unbound))
 		return -ENODEV;
 
 	pviommu_aperture_lock(ap);
@@ -520,46 +502,67 @@ s64 pviommu_device_aperture(struct pviommu_vm *vm,
 	return ret;
 }
 
+static void unbind_work(struct work_struct *work)
+{
+	struct pviommu_vm *vm = container_of(work, struct pviommu_vm, unbind);
+	struct pviommu_device *dev, *next;
+	struct pviommu_aperture *ap;
+	u32 id;
+
+	mutex_lock(&vm->lock);
+	for (id = 0; (ap = pviommu_vm_aperture(vm, id)); id++) {
+		list_for_each_entry_safe(dev, next, &ap->devices, siblings) {
+			if (READ_ONCE(dev->unbound))
+				device_leave(dev);
+		}
+	}
+	mutex_unlock(&vm->lock);
+}
+
+/**
+ * pviommu_device_init_vm() - prepare for devices whose driver leaves them
+ * @vm: a new one
+ */
+void pviommu_device_init_vm(struct pviommu_vm *vm)
+{
+	INIT_WORK(&vm->unbind, unbind_work);
+}
+
+/**
+ * pviommu_device_exit_vm() - have nobody detach devices by himself any more
+ * @vm: without users; not locked
+ *
+ * Context: sleeps.
+ */
+void pviommu_device_exit_vm(struct pviommu_vm *vm)
+{
+	cancel_work_sync(&vm->unbind);
+}
+
 /*
  * VFIO's driver is about to leave a device, and will wait until its file is
- * closed. So let go of it; the VMM's own close is asked for by VFIO.
+ * closed. So let go of it; the VMM's own close is asked for by VFIO. A VMM may keep
+ * pviommu_vm::lock for long, and this is called under a lock of the whole bus: so a worker
+ * waits.
  */
 static void device_unbind(struct pci_dev *pdev)
 {
 	struct pviommu_device *dev;
-	struct pviommu_vm *vm = NULL;
 
 	mutex_lock(&device_list_lock);
 	list_for_each_entry(dev, &device_list, list) {
-		if (dev->pdev == pdev) {
-			/* If it is being closed it lets go by itself. */
-			if (pviommu_vm_tryget(dev->vm))
-				vm = dev->vm;
-			break;
+		if (dev->pdev != pdev)
+			continue;
+		/* If it is not attached yet, it will not be. */
+		WRITE_ONCE(dev->unbound, true);
+		/* If it is being closed it lets go by itself. */
+		if (pviommu_vm_tryget(dev->vm)) {
+			pviommu_queue_work(&dev->vm->unbind);
+			pviommu_vm_put(dev->vm);
 		}
+		break;
 	}
 	mutex_unlock(&device_list_lock);
-	if (!vm)
-		return;
-
-	mutex_lock(&vm->lock);
-	mutex_lock(&device_list_lock);
-	list_for_each_entry(dev, &device_list, list) {
-		if (dev->pdev == pdev && dev->vm == vm)
-			break;
-	}
-	mutex_unlock(&device_list_lock);
-	if (!list_entry_is_head(dev, &device_list, list)) {
-		/*
-		 * Only vm->lock's holder frees it. If it is not attached yet, it
-		 * will not be.
-		 */
-		dev->unbound = true;
-		if (!list_empty(&dev->siblings))
-			device_leave(dev);
-	}
-	mutex_unlock(&vm->lock);
-	pviommu_vm_put(vm);
 }
 
 static int device_notify(struct notifier_block *nb, unsigned long action,
@@ -576,19 +579,10 @@ static struct notifier_block device_nb = {
 
 int pviommu_device_init(void)
 {
-	int ret;
-
-	put_wq = alloc_workqueue("pviommu", 0, 0);
-	if (!put_wq)
-		return -ENOMEM;
-	ret = bus_register_notifier(&pci_bus_type, &device_nb);
-	if (ret)
-		destroy_workqueue(put_wq);
-	return ret;
+	return bus_register_notifier(&pci_bus_type, &device_nb);
 }
 
 void pviommu_device_exit(void)
 {
 	bus_unregister_notifier(&pci_bus_type, &device_nb);
-	destroy_workqueue(put_wq);
 }

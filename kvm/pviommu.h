@@ -157,6 +157,7 @@ struct pviommu_memlock {
  * @unseen: how often each was not; only @moved uses it
  * @moved: looks at them
  * @closing: and is to end
+ * @unbind: detaches devices that VFIO's driver is leaving
  * @debugfs: its directory
  */
 struct pviommu_vm {
@@ -182,6 +183,7 @@ struct pviommu_vm {
 	u8 unseen[PVIOMMU_SUSPECTS];
 	struct work_struct moved;
 	bool closing;
+	struct work_struct unbind;
 	struct dentry *debugfs;
 };
 
@@ -559,6 +561,8 @@ s64 pviommu_device_aperture(struct pviommu_vm *vm,
 			    const struct pviommu_endpoint *guest);
 int pviommu_device_init(void);
 void pviommu_device_exit(void);
+void pviommu_device_init_vm(struct pviommu_vm *vm);
+void pviommu_device_exit_vm(struct pviommu_vm *vm);
 
 /* fault.c */
 void pviommu_fault_init(struct pviommu_aperture *ap);

@@ -51,6 +51,7 @@ struct pviommu_vm *pviommu_vm_open(void)
 	init_completion(&vm->idle);
 	mutex_init(&vm->lock);
 	pviommu_reclaim_init(vm);
+	pviommu_device_init_vm(vm);
 	return vm;
 }
 EXPORT_SYMBOL_IF_KUNIT(pviommu_vm_open);
@@ -207,6 +208,7 @@ void pviommu_vm_close(struct pviommu_vm *vm)
 	WRITE_ONCE(vm->closing, true);
 	pviommu_moved_stop(vm);
 	pviommu_reclaim_stop(vm);
+	pviommu_device_exit_vm(vm);
 
 	pviommu_debugfs_remove_vm(vm);
 	for (i = 0; i < vm->nr_apertures; i++) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,34 @@ int sysfs_write_end(pid_t pid)
 	int status;
 
 	return waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+static bool is_in(pid_t pid, const char *function)
+{
+	char path[64], line[256];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof(line), file))
+		found = strstr(line, function);
+	fclose(file);
+	return found;
+}
+
+bool comes_to_wait_in(pid_t pid, const char *function)
+{
+	int tries;
+
+	for (tries = 0; tries < 300; tries++) {
+		if (is_in(pid, function))
+			return true;
+		usleep(100000);
+	}
+	return false;
 }
 
 pid_t unbind_start(const char *bdf)

@@ -5,6 +5,7 @@
 #ifndef PVIOMMU_SELFTEST_SYSFS_H
 #define PVIOMMU_SELFTEST_SYSFS_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /*
@@ -14,6 +15,8 @@
 pid_t sysfs_write_start(const char *path, const char *text);
 /* Returns 0, or the process's status. */
 int sysfs_write_end(pid_t pid);
+/* Waits for it to be in a function of the kernel; false if it is not within half a minute. */
+bool comes_to_wait_in(pid_t pid, const char *function);
 
 /* vfio-pci and the device @bdf. */
 pid_t unbind_start(const char *bdf);
